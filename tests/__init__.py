@@ -1,0 +1,1 @@
+"""Tests. `agent` drives the whole; the other folders test one package each."""
