@@ -1,0 +1,150 @@
+"""Which requests may reach the agent, in what form, and which of them are still unanswered. No I/O.
+
+The SDK serves whatever arrives: before `initialize`, twice, under an id that is in use (acp-facts 3.3, items 3
+and 10). The rules that belong to the connection and to no method are kept here:
+
+- `initialize` comes first and succeeds once (acp-facts 1.6). Requests after it need not wait for its answer.
+- An id names one unanswered request at a time.
+- `_meta` never becomes a parameter. The SDK passes the members of `params._meta` to a handler as keyword
+  arguments, over the real ones (acp-facts 3.3, item 3). So `_meta` goes in as `{"meta": <what the client sent>}`,
+  and a handler that takes `meta=None` receives it there. Extension methods get their parameters in one piece and
+  keep `_meta` as it was sent.
+- Every answer that goes out is complete and tells no secret (`errors.completed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from acp_agent.wire.errors import INTERNAL, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject, completed
+from acp_agent.wire.framing import Notification, Request, RequestId
+
+_SHORTEST_SECRET: Final = 6
+"""In characters; a shorter value (`1`, `true`) is no secret, and hiding it would make errors unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    method: str
+    session_id: str | None
+
+
+class Gate:
+    """The state of one connection: initialized or not, the unanswered requests, the secrets it has seen.
+
+    `client_params` are the params of `initialize` as they came, members included that the SDK does not know; empty
+    until then.
+    """
+
+    def __init__(self) -> None:
+        self.client_params: JsonObject = {}
+        self._initialized = False
+        self._unanswered: dict[RequestId, _Unanswered] = {}
+        self._secrets: set[str] = set()
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests were let in and not answered yet."""
+        return len(self._unanswered)
+
+    def request(self, request: Request) -> JsonObject:
+        """Let a request in: return the message for the SDK, or raise the `AgentError` that answers it."""
+        session_id = _session_id(request.params)
+        if request.id in self._unanswered:
+            raise _refused("The request id is already in use", "id_in_use", session_id)
+        if request.method == "initialize" and self._initialized:
+            raise _refused("The connection is already initialized", "already_initialized", session_id)
+        if request.method != "initialize" and not self._initialized:
+            raise _refused("Send initialize first", "not_initialized", session_id)
+        params = _guarded(request.method, request.params, session_id)
+        if request.method == "initialize":
+            self._initialized = True
+            self.client_params = request.params
+        self._secrets.update(_secrets(request.params))
+        self._unanswered[request.id] = _Unanswered(request.method, session_id)
+        return {"jsonrpc": "2.0", "id": request.id, "method": request.method, "params": params}
+
+    def notification(self, notification: Notification) -> JsonObject | None:
+        """Let a notification in: return the message for the SDK, or `None` if it must be dropped.
+
+        `$/cancel_request` and everything else under `$/` may be ignored by whoever does not know it.
+        """
+        if not self._initialized or notification.method.startswith("$/"):
+            return None
+        try:
+            params = _guarded(notification.method, notification.params, None)
+        except AgentError:
+            return None
+        return {"jsonrpc": "2.0", "method": notification.method, "params": params}
+
+    def response(self, message: Mapping[str, JsonValue]) -> JsonObject:
+        """Let an answer out: return it as the client may see it, and count its request as answered."""
+        request_id = message.get("id")
+        assert request_id is None or isinstance(request_id, str | int | float)
+        request = self._unanswered.pop(request_id, None)
+        error = message.get("error")
+        if error is None:
+            return dict(message)
+        if request is not None and request.method == "initialize":
+            self._initialized = False
+            self.client_params = {}
+        session_id = request.session_id if request is not None else None
+        stated = error if isinstance(error, dict) else {}
+        return {**message, "error": completed(stated, session_id=session_id, secrets=self._secrets)}
+
+
+def unsayable(request_id: JsonValue, why: Exception) -> JsonObject:
+    """The answer to a request whose real answer JSON cannot express; without one the client waits for ever."""
+    assert request_id is None or isinstance(request_id, str | int | float)
+    return AgentError(
+        INTERNAL,
+        "The answer could not be written as JSON",
+        reason="internal_error",
+        details=f"The agent made an answer that JSON cannot express ({type(why).__name__}).",
+    ).response(request_id)
+
+
+def _guarded(method: str, params: JsonObject, session_id: str | None) -> JsonObject:
+    meta = params.get("_meta")
+    if meta is None:
+        return params
+    if not isinstance(meta, dict):
+        raise AgentError(
+            INVALID_PARAMS,
+            "Invalid params",
+            reason="invalid_params",
+            details="_meta must be an object or null.",
+            session_id=session_id,
+        )
+    return params if method.startswith("_") else {**params, "_meta": {"meta": meta}}
+
+
+def _session_id(params: JsonObject) -> str | None:
+    session_id = params.get("sessionId")
+    return session_id if isinstance(session_id, str) else None
+
+
+def _secrets(params: JsonObject) -> Iterator[str]:
+    """Values of environment variables and HTTP headers of MCP servers, whatever shape the client gave them."""
+    servers = params.get("mcpServers")
+    for server in servers if isinstance(servers, list) else ():
+        if isinstance(server, dict):
+            for pairs in (server.get("env"), server.get("headers")):
+                entries = pairs.values() if isinstance(pairs, dict) else pairs if isinstance(pairs, list) else ()
+                for entry in entries:
+                    value = entry.get("value") if isinstance(entry, dict) else entry
+                    if isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
+                        yield value
+
+
+def _refused(message: str, reason: str, session_id: str | None) -> AgentError:
+    details = {
+        "id_in_use": "An earlier request with this id has no answer yet; its answer will follow.",
+        "already_initialized": "initialize is sent once on a connection.",
+        "not_initialized": "No other request is served before initialize.",
+    }[reason]
+    return AgentError(INVALID_REQUEST, message, reason=reason, details=details, session_id=session_id)

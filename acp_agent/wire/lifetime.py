@@ -1,0 +1,143 @@
+"""From the first request to the end of the process, which comes within `GRACE` and a little once it is due.
+
+Clients give an agent little time: acpx kills it 1.6 s after closing its input (client-facts 3.1), and an agent
+that stays behind keeps its sessions locked. The orderly way is the SDK's close, which cancels the handlers, then
+`on_shutdown`, which closes the harnesses. Any of it can hang: a handler that swallows its cancellation, a call
+that blocks the event loop, a thread pool that is joined at exit. So a `Deadline` runs beside it on a thread of
+its own from the first sign of the end, and ends the process from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+
+import acp
+import psutil
+from acp.interfaces import Agent
+
+from acp_agent.wire.transport import StdioTransport
+
+GRACE: Final = 1.2
+"""Seconds from the first sign of the end to the forced end; with killing its children the whole takes 1.5 s."""
+
+HANDLER_GRACE: Final = 0.5
+"""Seconds that cancelled handlers have to finish before `on_shutdown` is called in spite of them."""
+
+FLUSH_GRACE: Final = 0.2
+"""Seconds that the last answers have to be written."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_ARM: Final = 0
+_KILL_ROUNDS: Final = 3
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(agent: object, transport: StdioTransport, on_shutdown: Callable[[], Awaitable[None]]) -> None:
+    """Serve `agent` on `transport` until the client is gone or SIGTERM or SIGINT arrives.
+
+    `agent` has the methods of `acp.Agent` that it serves. `on_shutdown` is awaited once, after the handlers were
+    cancelled; it should close the harnesses in order and take well under half a second. Then remaining child
+    processes are killed and the function returns, or raises what the connection or `on_shutdown` raised.
+
+    This is the last thing that a process does: whatever runs afterwards runs under the deadline, which ends the
+    process, with status 0 if the end was a regular one and 1 otherwise. Must be called on the main thread.
+    """
+    deadline = Deadline(on_signal=transport.request_shutdown)
+    deadline.watch_signals()
+    transport.on_end(deadline.arm)
+    connection = asyncio.ensure_future(acp.run_agent(cast(Agent, agent), transport, use_unstable_protocol=True))
+    try:
+        try:
+            await _until_over(connection, transport)
+        finally:
+            deadline.arm()
+            await on_shutdown()
+    except Exception:
+        deadline.exit_status = 1
+        raise
+    finally:
+        await transport.flush(FLUSH_GRACE)
+        kill_descendants()
+
+
+async def _until_over(connection: asyncio.Future[None], transport: StdioTransport) -> None:
+    """Wait for the connection and its handlers to end, for the handlers not longer than `HANDLER_GRACE`."""
+    stopped = asyncio.ensure_future(transport.wait_stopped())
+    await asyncio.wait({connection, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({connection}, timeout=HANDLER_GRACE)
+    if connection.done():
+        connection.result()
+    else:
+        _log.warning("a handler did not end within %s s of its cancellation", HANDLER_GRACE)
+
+
+class Deadline:
+    """Ends the process, `GRACE` seconds after it is armed, from a thread that nothing in the process can hold up.
+
+    Signals are watched by the same thread: the interpreter writes their numbers to a pipe at the moment of their
+    arrival, even while the main thread is in a call that does not return. The handlers write them as well, in case
+    other code takes the interpreter's only wakeup descriptor for itself.
+    """
+
+    def __init__(self, on_signal: Callable[[], None]) -> None:
+        self.exit_status = 0
+        self._on_signal = on_signal
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        threading.Thread(target=self._run, name="acp-deadline", daemon=True).start()
+
+    def arm(self) -> None:
+        """Start the countdown; calls after the first change nothing. May be called on any thread."""
+        self._wake(_ARM)
+
+    def watch_signals(self) -> None:
+        """Let SIGTERM and SIGINT arm the deadline and call `on_signal`. Must be called on the main thread."""
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, _frame: self._wake(number))
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def _wake(self, number: int) -> None:
+        with contextlib.suppress(BlockingIOError):  # a full pipe has woken the thread already
+            os.write(self._wake_write, bytes([number]))
+
+    def _run(self) -> None:
+        while True:
+            woken_by = os.read(self._wake_read, 64)
+            if any(number in woken_by for number in _SIGNALS):
+                self._on_signal()
+                break
+            if _ARM in woken_by:
+                break
+        time.sleep(GRACE)
+        try:
+            kill_descendants()
+        finally:
+            os._exit(self.exit_status)
+
+
+def kill_descendants() -> None:
+    """Kill every process that this one started and that still runs, with all that those started."""
+    for _ in range(_KILL_ROUNDS):  # a process may have been started while the others were being killed
+        alive = [child for child in psutil.Process().children(recursive=True) if _runs(child)]
+        if not alive:
+            return
+        _log.warning("%d child processes were still running and were killed", len(alive))
+        for child in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,199 @@
+"""The transport that the SDK's connection runs on: messages in, messages out, over two file descriptors.
+
+It stands in for the SDK's own, which dies at `[]`, answers no malformed line and hangs when the client is gone
+(acp-facts 3.3, items 1, 2, 5, 12 and 13). `framing` knows what a message is, `gate` which may pass, `pipes` how
+bytes move; this module puts them together and knows when it is over.
+
+The end comes in one of three ways. The client closes the input: requests that came before are given `SETTLE`
+seconds to be answered (`printf '…' | acp-agent` gets its answer), then `receive` returns `None`. The client stops
+taking output (a write fails, or it lets `UNREAD_LIMIT` bytes of answers pile up): at once. `request_shutdown` is
+called: at once. From then on no sender waits: what the client still takes is written, anything else is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from acp_agent.wire.errors import AgentError, JsonObject
+from acp_agent.wire.framing import Ignored, Message, Notification, Rejected, Request, RequestId, Response, encode
+from acp_agent.wire.gate import Gate, unsayable
+from acp_agent.wire.pipes import LineInput, LineOutput
+
+SETTLE: Final = 0.3
+"""Seconds that requests have to be answered after the client closed the input."""
+
+UNREAD_LIMIT: Final = 64 * 1024 * 1024
+"""Unwritten bytes above which a client that goes on sending what must be refused counts as gone."""
+
+_log = logging.getLogger(__name__)
+
+
+class StdioTransport:
+    """Implements the SDK's `Transport` over `read_fd` and `write_fd`, of any kind; neither is ever closed here.
+
+    Must be made inside the running event loop that it is used on. Reading starts at once.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._gate = Gate()
+        self._inbox: deque[Message] = deque()
+        self._arrival = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._input_over = False
+        self._end_seen = False
+        self._end_callbacks: list[Callable[[], None]] = []
+        self._output = LineOutput(write_fd, self._loop, on_sight_of_end=self._sight_of_end, on_broken=self._stop)
+        self._input = LineInput(
+            read_fd,
+            self._loop,
+            on_message=self._on_message,
+            on_sight_of_end=self._sight_of_end,
+            on_end=self._on_input_end,
+        )
+
+    @property
+    def client_params(self) -> JsonObject:
+        """The params of `initialize` exactly as the client sent them; empty before it and after it failed.
+
+        The SDK drops capabilities that it does not know, such as `clientCapabilities.session.notices`
+        (acp-facts 3.3, item 4).
+        """
+        return self._gate.client_params
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at the first sign that the connection ends.
+
+        It is called on any thread, even while the event loop is blocked, and possibly more than once.
+        """
+        self._end_callbacks.append(callback)
+        if self._end_seen:
+            callback()
+
+    def request_shutdown(self) -> None:
+        """End the connection: `receive` returns `None` from now on. May be called on any thread, and again."""
+        self._sight_of_end()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so the connection is over
+            self._loop.call_soon_threadsafe(self._stop, "shutdown was requested")
+
+    async def receive(self) -> JsonObject | None:
+        """Return the next message for the agent, or `None` at the end; refusals are answered on the way."""
+        while not self._stopped.is_set():
+            if self._inbox:
+                message = self._inbox.popleft()
+                self._input.taken()
+                if (admitted := self._admit(message)) is not None:
+                    return admitted
+            elif self._input_over:
+                await self._settle()
+                self._stop("the client closed the input")
+            else:
+                self._arrival.clear()
+                await self._arrival.wait()
+        return None
+
+    async def send(self, message: JsonObject) -> None:
+        """Queue a message and wait while the client is behind in reading.
+
+        A message whose sender is cancelled in that wait is still sent whole. An answer that JSON cannot express is
+        replaced by an error, an answer that nobody can read any more is dropped. For a request or a notification
+        the same raises `TypeError` or `ValueError`, and `ConnectionError`.
+        """
+        if "method" in message:
+            self._output.put(encode(message))
+            await self._output.room()
+            return
+        answer = self._gate.response(message)
+        self._answered.set()
+        try:
+            line = encode(answer)
+        except (TypeError, ValueError, RecursionError) as error:
+            _log.exception("an answer could not be written as JSON")
+            line = encode(unsayable(answer.get("id"), error))
+        try:
+            self._output.put(line)
+            await self._output.room()
+        except ConnectionError:
+            _log.debug("an answer was dropped: the client is gone")
+
+    async def close(self) -> None:
+        """End the connection, as the SDK asks; answers of handlers that it cancels next can still be sent."""
+        self._stop("the connection was closed")
+
+    async def wait_stopped(self) -> None:
+        """Wait until `receive` has no more messages."""
+        await self._stopped.wait()
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until everything is written, for `seconds` at most."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._output.flush(), seconds)
+
+    def _admit(self, message: Message) -> JsonObject | None:
+        match message:
+            case Request():
+                try:
+                    return self._gate.request(message)
+                except AgentError as error:
+                    self._refuse(message.id, error)
+            case Notification():
+                admitted = self._gate.notification(message)
+                if admitted is None:
+                    level = logging.DEBUG if message.method.startswith("$/") else logging.WARNING
+                    _log.log(level, "a notification was dropped: %.100r", message.method)
+                return admitted
+            case Response():
+                return message.message
+            case Rejected():
+                self._refuse(message.id, message.error)
+            case Ignored():
+                _log.info("a message was dropped: %s", message.why)
+        return None
+
+    def _refuse(self, request_id: RequestId, error: AgentError) -> None:
+        """Answer without waiting: a client that does not read must not keep its own end from being seen."""
+        _log.warning("a message was refused (%s): %s", error.code, error)
+        if self._output.backlog > UNREAD_LIMIT:
+            self._sight_of_end()
+            self._stop("the client does not read its answers")
+            return
+        with contextlib.suppress(ConnectionError):  # the output's own thread reports that
+            self._output.put(encode(error.response(request_id)))
+
+    async def _settle(self) -> None:
+        async def all_answered() -> None:
+            while self._gate.unanswered and not self._stopped.is_set():
+                self._answered.clear()
+                await self._answered.wait()
+
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(all_answered(), SETTLE)
+
+    def _on_message(self, message: Message) -> None:
+        self._inbox.append(message)
+        self._arrival.set()
+
+    def _on_input_end(self, why: str) -> None:
+        _log.info("the input ended: %s", why)
+        self._input_over = True
+        self._arrival.set()
+
+    def _sight_of_end(self) -> None:
+        self._end_seen = True
+        for callback in list(self._end_callbacks):
+            callback()
+
+    def _stop(self, why: str) -> None:
+        if self._stopped.is_set():
+            return
+        _log.info("the connection is over: %s", why)
+        self._stopped.set()
+        self._arrival.set()
+        self._answered.set()
+        self._output.release()

@@ -1,0 +1,182 @@
+"""An ACP agent of a few lines, served by the real `serve`, for tests that show how the wire behaves.
+
+A prompt's first word says what the handler does. Started with a descriptor number as its argument, it hands that
+descriptor to every child it starts, so that a test can wait for the end of all of them.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from acp import RequestError, text_block
+from acp.helpers import update_agent_message
+from acp.schema import TextContentBlock
+from pydantic import JsonValue
+
+from acp_agent.wire.errors import HARNESS_FAILED, AgentError
+from acp_agent.wire.lifetime import serve
+from acp_agent.wire.stdio import claim_stdin, claim_stdout
+from acp_agent.wire.transport import StdioTransport
+
+# More than a pipe or socket holds and more than the transport queues without waiting, together.
+UNSENDABLE_AT_ONCE = "x" * (4 * 1024 * 1024)
+
+Answer = dict[str, Any]
+
+
+def mark(word: str) -> None:
+    """Tell the test that a point was reached."""
+    print(f"@{word}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class StubAgent:
+    def __init__(self, transport: StdioTransport, protocol_fds: tuple[int, int]) -> None:
+        self.transport = transport
+        self.protocol_fds = protocol_fds
+        self.shutdown_fails = False
+        self.client: Any = None
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def on_connect(self, connection: object) -> None:
+        self.client = connection
+
+    async def initialize(self, protocol_version: int, meta: JsonValue = None, **_: object) -> Answer:
+        seen = {"version": protocol_version, "params": self.transport.client_params, "meta": meta}
+        return {"protocolVersion": 1, "_meta": seen}
+
+    async def new_session(self, cwd: str, meta: JsonValue = None, **others: object) -> Answer:
+        return {"sessionId": "s", "_meta": {"cwd": cwd, "meta": meta, "others": sorted(others)}}
+
+    async def list_sessions(self, **_: object) -> Answer:
+        return {"sessions": []}
+
+    async def ext_method(self, name: str, params: dict[str, JsonValue]) -> Answer:
+        return {"name": name, "params": params}
+
+    async def prompt(
+        self, prompt: list[TextContentBlock], session_id: str, meta: JsonValue = None, **others: object
+    ) -> Answer:
+        word, _, rest = prompt[0].text.partition(" ")
+        handle: Callable[[str, str], Any] = getattr(self, f"do_{word}")
+        found = await handle(session_id, rest)
+        return {
+            "stopReason": "end_turn",
+            "_meta": {"found": found, "session": session_id, "meta": meta, "others": sorted(others)},
+        }
+
+    async def say(self, session_id: str, text: str) -> None:
+        await self.client.session_update(session_id, update_agent_message(text_block(text)))
+
+    async def do_measure(self, _: str, rest: str) -> int:
+        return len(rest)
+
+    async def do_say(self, session_id: str, rest: str) -> None:
+        await self.say(session_id, rest)
+
+    async def do_say_later(self, session_id: str, rest: str) -> None:
+        self.later = asyncio.ensure_future(self.say(session_id, rest))
+
+    async def do_say_half_an_emoji(self, session_id: str, _: str) -> None:
+        update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "cut \ud83d"}}
+        await self.client._conn.send_notification("session/update", {"sessionId": session_id, "update": update})
+
+    async def do_print(self, _session: str, rest: str) -> list[bool]:
+        print(rest)  # noqa: T201
+        os.write(1, rest.encode() + b"\n")
+        subprocess.run(["sh", "-c", f"echo {rest}; cat; echo {rest} >&2"], check=True)  # noqa: ASYNC221
+        return [os.get_inheritable(fd) for fd in self.protocol_fds]
+
+    async def do_large(self, session_id: str, _: str) -> None:
+        mark("sending")
+        await self.say(session_id, UNSENDABLE_AT_ONCE)
+
+    async def do_flood(self, session_id: str, _: str) -> None:
+        mark("sending")
+        while True:
+            await self.say(session_id, UNSENDABLE_AT_ONCE)
+
+    async def do_wait(self, *_: str) -> str:
+        mark("waiting")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "cancelled"
+        return ""
+
+    async def do_ignore_cancellation(self, *_: str) -> None:
+        mark("waiting")
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                mark("ignored")
+
+    async def do_block(self, *_: str) -> None:
+        """Block the event loop in a call that signals do not interrupt: locking a locked mutex."""
+        mutex = ctypes.create_string_buffer(64)
+        lock = ctypes.CDLL(None).pthread_mutex_lock
+        lock(mutex)
+        mark("waiting")
+        lock(mutex)
+
+    async def do_take_the_wakeup_descriptor(self, *_: str) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, mark, "usr1")
+        mark("waiting")
+
+    async def do_hold_a_thread(self, *_: str) -> None:
+        running = asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)
+        mark("waiting")
+        await running
+
+    async def do_break_the_shutdown(self, *_: str) -> None:
+        self.shutdown_fails = True
+
+    async def do_spawn(self, *_: str) -> None:
+        keep = (int(sys.argv[1]),)
+        self.children = [
+            subprocess.Popen(["sh", "-c", "sleep 3600 & wait"], pass_fds=keep),  # noqa: ASYNC220
+            subprocess.Popen(["sleep", "3600"], pass_fds=keep, start_new_session=True),  # noqa: ASYNC220
+        ]
+
+    async def do_fail(self, _: str, rest: str) -> None:
+        raise RuntimeError(rest)
+
+    async def do_fail_known(self, _: str, rest: str) -> None:
+        raise AgentError(HARNESS_FAILED, "The harness died", reason="harness_died", details=rest, attempts=2)
+
+    async def do_fail_with_an_object(self, *_: str) -> None:
+        raise RequestError(-31999, "odd", {"object": object()})
+
+    async def do_answer_with_an_object(self, *_: str) -> object:
+        return object()
+
+    async def do_ask(self, session_id: str, _: str) -> str:
+        try:
+            answer = await self.client._conn.send_request("fs/read_text_file", {"sessionId": session_id})
+        except RequestError as error:
+            return f"{error.code} {error}"
+        return str(answer)
+
+    async def shut_down(self) -> None:
+        mark("shutdown")
+        if self.shutdown_fails:
+            raise RuntimeError("a harness could not be closed")
+
+
+async def main(read_fd: int, write_fd: int) -> None:
+    transport = StdioTransport(read_fd, write_fd)
+    agent = StubAgent(transport, (read_fd, write_fd))
+    await serve(agent, transport, agent.shut_down)
+    mark("served")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    asyncio.run(main(claim_stdin(), claim_stdout()))
