@@ -1,0 +1,1 @@
+"""The offline model: prompts, requests, replies, bytes and the server."""
