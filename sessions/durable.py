@@ -1,0 +1,67 @@
+"""Makes changes to files and folders survive a power failure.
+
+A file is durable when its content is synced *and* the folder that names it is: a rename or a new file that was
+not followed by a sync of its folder can be undone by a crash. Files are private (0600), folders too (0700).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the file's content is on the disk."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the folder's entries (new names, renames, removals) are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def make_folder(path: Path) -> None:
+    """Make a private folder, and its missing parents, durably. A folder that exists is left as it is."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty private file; SQLite gives the files beside a database that database's mode.
+
+    Raises:
+        FileExistsError: something has this name already.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Give a file that is synced the name `target`, durably and in one step; what had that name is gone."""
+    source.replace(target)
+    sync_folder(target.parent)
+    if source.parent != target.parent:
+        sync_folder(source.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file durably; readers see the old content or the new, never a part."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    make_file(new)
+    new.write_bytes(content)
+    sync_file(new)
+    replace_file(new, path)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,42 @@
+"""The table of outcomes for the documentation, made from the table that decides.
+
+`python -m sessions.outcome_table` prints it; `docs/resume.md` holds the same text between two comments, and a test
+compares them, so that neither can change alone.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from sessions.report import Outcome, Reason
+from sessions.resume import TABLE, Live, Row
+
+BEGIN = "<!-- begin: python -m sessions.outcome_table -->"
+END = "<!-- end: python -m sessions.outcome_table -->"
+
+
+def markdown() -> str:
+    """The table as Markdown, one line a row, in the order in which rows are tried; ends with a line break."""
+    lines = [
+        "| live trajectory | turn without an end | outcome | reason | meaning | no usable checkpoint |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(_cells(row))} |" for row in TABLE]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    live = "any" if set(row.live) == set(Live) else ", ".join(state.value for state in row.live)
+    turn_open = {None: "any", True: "yes", False: "no"}[row.turn_open] if row.prompted else "no turn at all"
+    otherwise = f"`{Outcome.FRESH.value}`, same reason" if row.outcome is Outcome.RECOVERED else "the same"
+    return live, turn_open, f"`{row.outcome.value}`", ", ".join(_reasons(row)), row.meaning, otherwise
+
+
+def _reasons(row: Row) -> list[str]:
+    named = {other.reason for other in TABLE}
+    reasons = [row.reason] if row.reason is not None else [reason for reason in Reason if reason not in named]
+    return [f"`{reason.value}`" for reason in reasons]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

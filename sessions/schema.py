@@ -1,0 +1,204 @@
+"""The tables of `store.db`, the database that a session keeps its journal, checkpoints and memory in.
+
+One database a session. It is marked with an application id and a version, so that another program's file, a file
+of a newer version and a damaged file are told apart before anything is believed. It is written in WAL mode: with
+`synchronous=NORMAL` a commit survives the death of the process, with `FULL` also a power failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+APPLICATION_ID = 0x41435053
+"""`ACPS`, in the header of every store."""
+
+VERSION = 1
+"""`PRAGMA user_version` of the stores that this version writes and reads."""
+
+BUSY_MILLISECONDS = 100
+"""How long a write waits for another process. Nobody else writes a store while its lease is held."""
+
+TABLES = """
+-- What is known of the session itself; one row.
+CREATE TABLE session (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    id TEXT NOT NULL,
+    cwd TEXT NOT NULL,
+    additional_directories TEXT NOT NULL,   -- JSON array of paths
+    client TEXT,                            -- name of the client that created it
+    title TEXT,
+    created_at TEXT NOT NULL,               -- all times: RFC 3339, UTC, milliseconds
+    updated_at TEXT NOT NULL,
+    outcome TEXT,                           -- of the last load, as in sessions.report; NULL before the first
+    reason TEXT
+) STRICT;
+
+-- Small values that must outlive the process, such as permission rules.
+CREATE TABLE memory (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL                     -- JSON
+) STRICT, WITHOUT ROWID;
+
+-- The user turns, counted from 1. ended_at is NULL until a turn's end is known.
+CREATE TABLE turn (
+    turn INTEGER PRIMARY KEY,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    stop_reason TEXT,
+    prompt_excerpt TEXT NOT NULL
+) STRICT;
+
+-- What the client was shown, one row a message or tool call, in the order in which each began.
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY,
+    turn INTEGER NOT NULL,                  -- 0 before the first turn
+    kind TEXT NOT NULL,
+    key BLOB NOT NULL,                      -- UTF-8, but it may have lone surrogates; text too
+    payload TEXT NOT NULL,                  -- JSON object
+    text BLOB NOT NULL
+) STRICT;
+
+-- A tool call is updated in place; a message with the id of an older one is a new entry.
+CREATE UNIQUE INDEX tool_call ON entry (key) WHERE kind = 'tool_call';
+
+-- Pieces of the message that is being streamed, not yet part of its entry's text.
+CREATE TABLE delta (
+    id INTEGER PRIMARY KEY,
+    entry INTEGER NOT NULL REFERENCES entry (seq),
+    text BLOB NOT NULL
+) STRICT;
+
+-- Copies of the harness's database, each as what changed since the one before.
+CREATE TABLE checkpoint (
+    seq INTEGER PRIMARY KEY,
+    turn INTEGER NOT NULL,                  -- the turn it was taken after
+    steps INTEGER NOT NULL,                 -- rows in the harness's steps table
+    visible INTEGER NOT NULL,               -- steps that the harness shows of them
+    user_turns INTEGER NOT NULL,
+    executions INTEGER NOT NULL,            -- rows in the harness's executor_metadata table
+    at TEXT NOT NULL,
+    page_size INTEGER NOT NULL,             -- of the harness's database
+    user_version INTEGER NOT NULL,
+    digest BLOB NOT NULL                    -- SHA-256 over all of this, the changed rows, and the one before
+) STRICT;
+
+-- A row of the harness's database as it was from checkpoint seq on; NULL if it was gone from then on.
+CREATE TABLE checkpoint_row (
+    table_name TEXT NOT NULL,
+    row_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL REFERENCES checkpoint (seq),
+    digest BLOB CHECK ((digest IS NULL) = (content IS NULL)),   -- SHA-256 of the row
+    content BLOB                            -- the row as sessions.rows encodes it, compressed
+) STRICT;
+
+-- Holds the digest too: comparing with the last checkpoint must not read the contents.
+CREATE INDEX checkpoint_row_version ON checkpoint_row (table_name, row_id, seq, digest);
+"""
+
+
+class NotAStore(Exception):
+    """The file is no store of this program, or is damaged; the text says what was found."""
+
+
+class NewerStore(Exception):
+    """The store was written by a newer version of this program."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"schema version {found}")
+        self.found = found
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """Make the tables in an empty file."""
+    db = _connect_store(path, "mode=rw")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.executescript(
+            f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_checked(path: Path) -> sqlite3.Connection:
+    """Open a store to work with it, after looking at all of it.
+
+    Raises:
+        NotAStore, NewerStore: see there.
+    """
+    return _opened(path, "mode=rw", thorough=True)
+
+
+def open_readonly(path: Path) -> sqlite3.Connection:
+    """Open a store to look at it, without changing its content or leaving files beside it.
+
+    A store that nobody has open is read as it lies. One with a write-ahead log is open elsewhere or was left by a
+    process that was killed; only SQLite's shared-memory file beside it may be written then.
+
+    Raises:
+        NotAStore, NewerStore: see there.
+    """
+    return _opened(path, quiet_mode(path), thorough=False)
+
+
+def quiet_mode(path: Path) -> str:
+    """The URI parameter with which a database can be read and no file is made beside it.
+
+    `immutable` ignores a write-ahead log, so it is right only where there is none; `mode=ro` makes one.
+    """
+    try:
+        return "mode=ro" if path.with_name(f"{path.name}-wal").stat().st_size else "immutable=1"
+    except FileNotFoundError:
+        return "immutable=1"
+
+
+def connect(path: Path, parameter: str) -> sqlite3.Connection:
+    """Open any database, whatever characters its path has, with a URI parameter such as `mode=ro`.
+
+    Transactions are begun and ended by hand, in any thread.
+    """
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{parameter}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _opened(path: Path, parameter: str, *, thorough: bool) -> sqlite3.Connection:
+    if not path.is_file():
+        raise NotAStore(f"{path.name} is missing")
+    try:
+        db = _connect_store(path, parameter)
+    except sqlite3.Error as error:
+        raise NotAStore(str(error)) from error
+    try:
+        _check(db, thorough=thorough)
+    except sqlite3.Error as error:
+        db.close()
+        raise NotAStore(str(error)) from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check(db: sqlite3.Connection, *, thorough: bool) -> None:
+    if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+        raise NotAStore("it is not a store of this program")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise NewerStore(version)
+    if version < VERSION:
+        raise NotAStore(f"its schema version is {version}")
+    if thorough and (found := db.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+        raise NotAStore(found[0])
+
+
+def _connect_store(path: Path, parameter: str) -> sqlite3.Connection:
+    db = connect(path, parameter)
+    db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db

@@ -1,0 +1,280 @@
+"""The journal: what was shown comes back whole and in order, whatever the disk does, whenever the process ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pydantic import JsonValue
+
+from sessions.journal import INTERRUPTED, Journal, JournalError, MessageKind
+from sessions.store import Session, Store
+from tests.sessions.conftest import SESSION_ID, ticking_clock
+
+KINDS: st.SearchStrategy[MessageKind] = st.sampled_from(["user_message", "agent_message", "agent_thought"])
+KEYS = st.sampled_from(["a", "b", "\ud800"])
+TEXT = st.text(st.characters(), max_size=10)  # lone surrogates too
+PAYLOADS = st.dictionaries(TEXT, st.one_of(st.none(), st.integers(), TEXT, st.lists(TEXT, max_size=2)), max_size=3)
+
+Shown = tuple[int, str, str, dict[str, JsonValue], str]
+"""Turn, kind, key, payload and text of an entry."""
+
+
+def shown(journal: Journal) -> list[Shown]:
+    entries = list(journal.entries())
+    assert [entry.seq for entry in entries] == sorted({entry.seq for entry in entries})
+    return [(entry.turn, entry.kind, entry.key, entry.payload, entry.text) for entry in entries]
+
+
+class Journals(RuleBasedStateMachine):
+    """A journal on a disk that refuses now and then, against plain lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.store = Store(self.folder, clock=ticking_clock())
+        self.session = self.store.create(SESSION_ID, cwd="/work")
+        self.journal = Journal(self.session)
+        self.disk: sqlite3.Connection | None = None
+        self.entries: list[list[object]] = []
+        self.turns: list[tuple[int, str, str | None]] = []
+        self.streaming: tuple[MessageKind, str] | None = None
+        self.last_streamed: tuple[MessageKind, str] | None = None
+
+    @rule(kind=KINDS, key=KEYS, payload=PAYLOADS, text=TEXT)
+    def append(self, kind: MessageKind, key: str, payload: dict[str, JsonValue], text: str) -> None:
+        self.journal.append(kind, key, payload, text)
+        self.entries.append([len(self.turns), kind, key, payload, text])
+        self.streaming = None
+
+    @rule(kind=KINDS, key=KEYS, delta=TEXT, payload=PAYLOADS)
+    def stream(self, kind: MessageKind, key: str, delta: str, payload: dict[str, JsonValue]) -> None:
+        self._stream(kind, key, delta, payload)
+
+    def _stream(self, kind: MessageKind, key: str, delta: str, payload: dict[str, JsonValue]) -> None:
+        self.journal.stream(kind, key, delta, payload=payload)
+        if self.streaming == (kind, key):
+            self.entries[-1][4] = str(self.entries[-1][4]) + delta
+        else:
+            self.entries.append([len(self.turns), kind, key, payload, delta])
+        self.streaming = self.last_streamed = (kind, key)
+
+    @rule(delta=TEXT)
+    @precondition(lambda self: self.last_streamed is not None)
+    def stream_more(self, delta: str) -> None:
+        """The same message again, whether or not another entry began since."""
+        assert self.last_streamed is not None
+        self._stream(*self.last_streamed, delta, {})
+
+    @rule(key=KEYS, payload=PAYLOADS)
+    def put(self, key: str, payload: dict[str, JsonValue]) -> None:
+        self.journal.put("tool_call", key, payload)
+        for entry in self.entries:
+            if entry[1:3] == ["tool_call", key]:
+                entry[3] = payload
+                return
+        self.entries.append([len(self.turns), "tool_call", key, payload, ""])
+        self.streaming = None
+
+    @rule(excerpt=st.text(max_size=5))
+    def begin_turn(self, excerpt: str) -> None:
+        self._end_last(INTERRUPTED)
+        self.turns.append((len(self.turns) + 1, excerpt, None))
+        assert self.journal.begin_turn(excerpt) == len(self.turns)
+        self.streaming = None
+
+    @rule(stop_reason=st.sampled_from(["end_turn", "cancelled"]), fails=st.booleans())
+    @precondition(lambda self: self.turns and self.disk is None)
+    def end_turn(self, stop_reason: str, fails: bool) -> None:
+        """As a checkpoint does it; one that fails leaves the turn open, and something later ends it."""
+        self.journal.flush()
+        self.journal.end_turn(len(self.turns), stop_reason)
+        self.streaming = None
+        if fails:
+            with pytest.raises(ZeroDivisionError), self.session.transaction(durable=True) as db:
+                self.journal.store_ends(db)
+                raise ZeroDivisionError
+            self.journal.begin_turn("next")
+            self._end_last(stop_reason)
+            self.turns.append((len(self.turns) + 1, "next", None))
+        else:
+            with self.session.transaction(durable=True) as db:
+                self.journal.store_ends(db)
+                assert db.execute("SELECT count(*) FROM delta").fetchone() == (0,)
+            self._end_last(stop_reason)
+
+    @rule()
+    @precondition(lambda self: self.disk is None)
+    def refuse(self) -> None:
+        self.disk = sqlite3.connect(self.session.folder / "store.db", isolation_level=None)
+        self.disk.execute("BEGIN IMMEDIATE")
+
+    @rule()
+    @precondition(lambda self: self.disk is not None)
+    def accept(self) -> None:
+        assert self.disk is not None
+        self.disk.close()
+        self.disk = None
+
+    @rule()
+    @precondition(lambda self: self.disk is None)
+    def reopen(self) -> None:
+        self.journal.flush()
+        self.session.close()
+        self.session = self.store.open(SESSION_ID)
+        self.journal = Journal(self.session)
+        self.streaming = None
+
+    @invariant()
+    def nothing_is_missing(self) -> None:
+        assert [(turn.turn, turn.prompt_excerpt) for turn in self.journal.turns()] == [
+            turn[:2] for turn in self.turns
+        ]
+        if self.journal.trouble is not None and self.disk is not None:
+            with pytest.raises(JournalError, match="locked"):
+                self.journal.flush()
+            return
+        assert shown(self.journal) == [tuple(entry) for entry in self.entries]
+        with self.session.reading() as db:
+            in_pieces = {seq for (seq,) in db.execute("SELECT entry FROM delta")}
+        assert in_pieces <= {len(self.entries)}, "only the newest entry is kept in pieces"
+        assert self.journal.trouble is None
+        assert [turn.stop_reason for turn in self.journal.turns()] == [turn[2] for turn in self.turns]
+        runs = bool(self.turns) and self.turns[-1][2] is None
+        assert self.journal.open_turn == (len(self.turns) if runs else None)
+
+    def _end_last(self, stop_reason: str) -> None:
+        if self.turns and self.turns[-1][2] is None:
+            self.turns[-1] = (*self.turns[-1][:2], stop_reason)
+
+    def teardown(self) -> None:
+        if self.disk is not None:
+            self.disk.close()
+        self.session.close()
+        shutil.rmtree(self.folder)
+
+
+Journals.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+test_nothing_that_was_shown_is_lost_or_out_of_order = Journals.TestCase
+
+
+REFUSALS = {
+    "full": ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000", "full"),
+    "read-only": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "readonly"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_turn_goes_on_while_the_disk_refuses(session: Session, name: str) -> None:
+    refuse, accept, word = REFUSALS[name]
+    journal = Journal(session)
+    journal.begin_turn("first")
+    journal.stream("agent_message", "m", "before ")
+    with session.reading() as db:
+        db.execute(refuse)
+    journal.stream("agent_message", "m", "during " * 10_000)
+    journal.put("tool_call", "t", {"status": "pending"})
+    journal.put("tool_call", "t", {"status": "completed"})
+    journal.begin_turn("second")
+    assert journal.trouble is not None
+    assert word in journal.trouble
+    assert [turn.turn for turn in journal.turns()] == [1, 2]
+    assert journal.open_turn == 2
+    with pytest.raises(JournalError, match=word):
+        list(journal.entries())
+    with session.reading() as db:
+        db.execute(accept)
+    journal.append("user_message", "u", {"content": []})
+    journal.flush()
+    assert shown(journal) == [
+        (1, "agent_message", "m", {}, "before " + "during " * 10_000),
+        (1, "tool_call", "t", {"status": "completed"}, ""),
+        (2, "user_message", "u", {"content": []}, ""),
+    ]
+
+
+def test_a_payload_is_taken_as_it_is_when_it_is_given(session: Session) -> None:
+    journal = Journal(session)
+    image: dict[str, JsonValue] = {"data": "x" * 20_000_000}
+    journal.append("user_message", "u", image)
+    image["data"] = "changed afterwards"
+    (entry,) = journal.entries()
+    assert entry.payload == {"data": "x" * 20_000_000}
+    assert entry.with_payload({}).payload == {}
+
+
+def test_a_piece_of_a_long_message_costs_what_the_piece_weighs(session: Session) -> None:
+    journal = Journal(session)
+    journal.stream("agent_message", "m", "x" * 1_000_000)
+    log = session.folder / "store.db-wal"
+    before = log.stat().st_size
+    for _ in range(20):
+        journal.stream("agent_message", "m", "y")
+    assert log.stat().st_size - before < 1_000_000
+    assert shown(journal) == [(0, "agent_message", "m", {}, "x" * 1_000_000 + "y" * 20)]
+
+
+def test_a_journal_that_was_closed_says_so(session: Session) -> None:
+    journal = Journal(session)
+    session.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        journal.append("user_message", "u", {})
+
+
+STREAM_FOREVER = """
+import sys
+from pathlib import Path
+from sessions.journal import Journal
+from sessions.store import Store
+session = Store(Path(sys.argv[1])).open(sys.argv[2])
+journal = Journal(session)
+journal.begin_turn("go on")
+journal.append("user_message", "u", {"content": "go on"})
+for number in range(1_000_000):
+    if number % 10:
+        journal.stream("agent_message", f"m{number // 10}", f"{number} ")
+    else:
+        journal.put("tool_call", f"t{number}", {"number": number})
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("last_seen", [0, 5, 237])
+def test_what_was_shown_before_a_kill_is_in_the_journal(tmp_path: Path, last_seen: int) -> None:
+    store = Store(tmp_path)
+    store.create(SESSION_ID, cwd="/work").close()
+    command = [sys.executable, "-c", STREAM_FOREVER, str(tmp_path), SESSION_ID]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == last_seen:
+                break
+        os.kill(process.pid, signal.SIGKILL)
+    with store.open(SESSION_ID) as session:
+        journal = Journal(session)
+        assert (journal.open_turn, journal.trouble) == (1, None)
+        user, *rest = shown(journal)
+        assert user == (1, "user_message", "u", {"content": "go on"}, "")
+        numbers: list[int] = []
+        for _, kind, key, payload, text in rest:
+            if kind == "tool_call":
+                assert key == f"t{payload['number']}"
+                numbers.append(int(str(payload["number"])))
+            else:
+                pieces = [int(piece) for piece in text.split()]
+                assert key == f"m{pieces[0] // 10}"
+                numbers += pieces
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) > last_seen
+        journal.begin_turn("again")
+        assert [turn.stop_reason for turn in journal.turns()] == [INTERRUPTED, None]

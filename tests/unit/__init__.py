@@ -1,0 +1,1 @@
+"""Tests of the pure modules: no harness, no disk, no protocol."""
