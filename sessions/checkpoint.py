@@ -46,8 +46,9 @@ class Checkpoint:
     """A stored checkpoint, numbered by `seq` and taken after `turn`.
 
     `steps` counts the rows of the harness's steps, `visible` those that it shows, `user_turns` the user's messages
-    among them, `executions` the recorded ends of executions. `at` is an RFC 3339 time. The digest is over all of
-    this, the rows that changed, and the digest of the checkpoint before.
+    among them, `summarised_turns` those of these that a compaction left to the model only as a summary, and
+    `executions` the recorded ends of executions. `at` is an RFC 3339 time. The digest is over all of this, the
+    rows that changed, and the digest of the checkpoint before.
     """
 
     seq: int
@@ -55,6 +56,7 @@ class Checkpoint:
     steps: int
     visible: int
     user_turns: int
+    summarised_turns: int
     executions: int
     at: str
     page_size: int
@@ -216,6 +218,7 @@ def _store(
         steps=len(found.steps),
         visible=visible,
         user_turns=found.user_turns,
+        summarised_turns=found.summarised_turns,
         executions=found.executions,
         at=at,
         page_size=image.page_size,

@@ -43,6 +43,7 @@ def gather(session: Session, journal: Journal) -> Evidence:
         live_steps=len(opened),
         pending=end is not None,
         live_user_turns=live.user_turns,
+        live_summarised=live.summarised_turns,
         tail_hidden=sum(step.step_type == trajectory.PLANNER_RESPONSE for step in tail),
     )
 
@@ -58,6 +59,7 @@ def facts(stored: Checkpoint) -> CheckpointFacts:
         turn=stored.turn,
         steps=stored.steps,
         user_turns=stored.user_turns,
+        summarised=stored.summarised_turns,
         visible=stored.visible,
         at=stored.at,
     )

@@ -79,18 +79,26 @@ def _state(item: Unfinished) -> str:
 
 
 def _context(plan: Plan) -> str:
+    if plan.turns_summarised:
+        lost = f"; {plan.turns_lost} lost" if plan.turns_lost else ""
+        have = f"the last {plan.turns_in_context} {_verb(plan.turns_in_context)} in the model's context"
+        return f"Of {plan.turns} turns, {have} and {plan.turns_summarised} before only as a summary{lost}."
     if plan.turns_lost == 0:
         whole = "The one turn is" if plan.turns == 1 else f"All {plan.turns} turns are"
         return f"{whole} in the model's context."
     if plan.turns == 1:
         return "The one turn is not in the model's context."
     have = "None" if plan.turns_in_context == 0 else str(plan.turns_in_context)
-    verb = "is" if plan.turns_in_context == 1 else "are"
+    verb = _verb(plan.turns_in_context)
     return f"{have} of {_count(plan.turns, 'turn')} {verb} in the model's context; {plan.turns_lost} lost."
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _verb(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _were(number: int) -> str:

@@ -97,7 +97,8 @@ class ResumeReport(_Wire):
 
     `turns` counts the user turns of the session as the journal knows them. `turns_in_context` counts those of
     them that the next model request contains; the prompt that causes that request is not among them.
-    `turns_lost` is the difference.
+    `turns_summarised` counts the older ones that it contains only as a summary, made by the harness when the
+    conversation outgrew the model. `turns_lost` counts those that are in neither.
     """
 
     outcome: Outcome
@@ -105,6 +106,7 @@ class ResumeReport(_Wire):
     summary: str
     turns: int
     turns_in_context: int
+    turns_summarised: int = 0
     turns_lost: int
     interrupted: Interrupted | None = None
     checkpoint: CheckpointRef | None = None

@@ -21,7 +21,8 @@ and on a difference the evidence is corrected and the decision made again, one r
 called whole that may not be: a turn counts as finished only if its end is on disk.
 
 `turns_in_context` is what the next model request will contain of the session's user turns, the new prompt not
-counted. A turn that was cut counts if its question is in the trajectory, since the model gets the question.
+counted. Turns that the harness has compacted are in the request only as a summary, and counted apart. A turn that
+was cut counts if its question is in the trajectory, since the model gets the question.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class CheckpointFacts:
     """A stored checkpoint: its number, the turn it was taken after, and the steps and user turns in it.
 
     `visible` is the number of steps that the harness shows of it (a message that is nothing but a tool request
-    has a row, but is not shown).
+    has a row, but is not shown). `summarised` of the user turns are in the model's context only as a summary.
     """
 
     seq: int
@@ -72,6 +73,7 @@ class CheckpointFacts:
     user_turns: int
     visible: int
     at: str
+    summarised: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,9 @@ class Evidence:
 
     `turns` counts the turns that were begun. `open_turn` is the last one if its end is not in the journal.
     `checkpoints` are those not known to be unusable, newest first. If the live trajectory is sound, `live_steps`
-    counts its rows, `live_user_turns` the user's among them, and `tail_hidden` those after the newest checkpoint
-    that the harness may not show. `pending` says that the trajectory also has steps that were allowed but not
-    begun; they are not counted, since they are never opened.
+    counts its rows, `live_user_turns` the user's among them (`live_summarised` of these only in a summary), and
+    `tail_hidden` those after the newest checkpoint that the harness may not show. `pending` says that the
+    trajectory also has steps that were allowed but not begun; they are not counted, since they are never opened.
     """
 
     turns: int
@@ -94,6 +96,7 @@ class Evidence:
     live_steps: int = 0
     tail_hidden: int = 0
     live_user_turns: int = 0
+    live_summarised: int = 0
     pending: bool = False
 
 
@@ -110,6 +113,7 @@ class Plan:
     reason: Reason
     turns: int
     turns_in_context: int
+    turns_summarised: int
     fewest_visible: int
     most_visible: int
     checkpoint: CheckpointFacts | None
@@ -117,8 +121,8 @@ class Plan:
 
     @property
     def turns_lost(self) -> int:
-        """User turns of the session that the model will not have."""
-        return self.turns - self.turns_in_context
+        """User turns of the session that the model will not have, not even as part of a summary."""
+        return self.turns - self.turns_in_context - self.turns_summarised
 
     @property
     def holds_cut_turn(self) -> bool:
@@ -246,8 +250,9 @@ def contradiction(plan: Plan, *, visible: int, user_turns: int) -> str | None:
         visible: number of steps in the harness's history.
         user_turns: how many of them are the user's.
     """
-    if user_turns != plan.turns_in_context:
-        return f"the harness reopened with {user_turns} user turns instead of {plan.turns_in_context}"
+    planned = plan.turns_in_context + plan.turns_summarised
+    if user_turns != planned:
+        return f"the harness reopened with {user_turns} user turns instead of {planned}"
     if not plan.fewest_visible <= visible <= plan.most_visible:
         expected = (
             f"{plan.fewest_visible}"
@@ -295,20 +300,22 @@ def _plan(
     checkpoint: CheckpointFacts | None,
     cut: int | None,
 ) -> Plan:
-    in_context, visible, steps = 0, 0, 0
+    users, summarised, visible, steps = 0, 0, 0, 0
     if checkpoint is not None:
-        in_context, visible, steps = checkpoint.user_turns, checkpoint.visible, checkpoint.steps
+        users, summarised = checkpoint.user_turns, checkpoint.summarised
+        visible, steps = checkpoint.visible, checkpoint.steps
     fewest = most = visible
     if action in (Action.OPEN, Action.TRIM):
-        in_context = evidence.live_user_turns
+        users, summarised = evidence.live_user_turns, evidence.live_summarised
         most = visible + evidence.live_steps - steps
         fewest = most - evidence.tail_hidden
     return Plan(
         action=action,
         outcome=outcome,
         reason=reason,
-        turns=max(_begun(evidence), in_context),
-        turns_in_context=in_context,
+        turns=max(_begun(evidence), users),
+        turns_in_context=users - summarised,
+        turns_summarised=summarised,
         fewest_visible=fewest,
         most_visible=most,
         checkpoint=checkpoint,

@@ -78,6 +78,7 @@ CREATE TABLE checkpoint (
     steps INTEGER NOT NULL,                 -- rows in the harness's steps table
     visible INTEGER NOT NULL,               -- steps that the harness shows of them
     user_turns INTEGER NOT NULL,
+    summarised_turns INTEGER NOT NULL,      -- of these, the ones that the model gets only in a summary
     executions INTEGER NOT NULL,            -- rows in the harness's executor_metadata table
     at TEXT NOT NULL,
     page_size INTEGER NOT NULL,             -- of the harness's database

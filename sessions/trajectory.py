@@ -26,6 +26,8 @@ USER_INPUT = 14
 PLANNER_RESPONSE = 15
 """A message of the model. One that only asks for a tool has a row, but the harness does not show it."""
 ERROR_MESSAGE = 17
+COMPACTION = 23
+"""A summary that takes the place of what was before it, except for the user's last message."""
 
 # Values of steps.status (facts, section 1).
 PENDING = 1
@@ -96,6 +98,17 @@ class Trajectory:
     def user_turns(self) -> int:
         """The number of the user's messages."""
         return sum(step.step_type == USER_INPUT for step in self.steps)
+
+    @property
+    def summarised_turns(self) -> int:
+        """How many of the user's messages the model gets only as part of a summary.
+
+        After a compaction a request holds the summary, the user's last message before it, and what came after
+        (measured with 0.1.22).
+        """
+        compacted = max((step.idx for step in self.steps if step.step_type == COMPACTION), default=0)
+        before = sum(step.step_type == USER_INPUT for step in self.steps[:compacted])
+        return max(before - 1, 0)
 
     @property
     def last_turn(self) -> tuple[Step, ...]:
