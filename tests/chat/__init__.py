@@ -1,0 +1,1 @@
+"""The terminal client: pure parts, the connection over real pipes, and both ways of using it."""
