@@ -1,0 +1,154 @@
+"""The settings of the agent: flags, then environment variables, then a TOML file, then defaults.
+
+Every setting has one name in three spellings: `--data-dir`, `ACP_AGENT_DATA_DIR`, `data_dir = …`. Credentials are
+not settings: they are read from the environment where the SDK documents them, and kept out of every store and log.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+
+from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
+from sessions.report import Outcome
+
+ENVIRONMENT_PREFIX = "ACP_AGENT_"
+CONFIG_VARIABLE = "ACP_AGENT_CONFIG"
+OPENAI_DEFAULT_MODEL = "default"
+
+
+class Announce(StrEnum):
+    """When a person is told, in the conversation, how a session was brought back."""
+
+    ALWAYS = "always"
+    PROBLEMS = "problems"
+    NEVER = "never"
+
+
+class LogLevel(StrEnum):
+    """What is written to standard error, from most to least."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class BadSettings(ValueError):
+    """A setting has a value that cannot be used; the message names the setting and where it came from."""
+
+
+class Settings(BaseModel):
+    """All settings. `require` refuses a load whose outcome is lower than it on the ladder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path
+    model: str | None = None
+    base_url: str | None = None
+    offline: bool = False
+    require: Outcome | None = None
+    announce: Announce = Announce.PROBLEMS
+    log_level: LogLevel = LogLevel.WARNING
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:  # a "~name" of nobody's
+            raise ValueError(str(error).rstrip(".")) from error
+
+    @field_validator("require")
+    @classmethod
+    def _not_fresh(cls, value: Outcome | None) -> Outcome | None:
+        if value is Outcome.FRESH:
+            raise ValueError("'fresh' would require nothing; leave it out instead")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
+
+
+def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """Put the settings together.
+
+    Args:
+        flags: the flags that were given on the command line, by setting name; absent ones are None or missing.
+            `config` names the TOML file and is not itself a setting.
+        environment: the process's environment.
+
+    Raises:
+        BadSettings: the file cannot be read, or a name or value is not understood.
+    """
+    values: dict[str, Any] = {"data_dir": platformdirs.user_data_path("acp-agent", appauthor=False)}
+    origin: dict[str, str] = {}
+    for source, found in (
+        ("the configuration file", _file(flags.get("config"), environment)),
+        ("the environment", _environment(environment)),
+        ("the command line", {k: v for k, v in flags.items() if v is not None and k != "config"}),
+    ):
+        values.update(found)
+        origin.update(dict.fromkeys(found, source))
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise BadSettings(f"{name} (from {origin.get(name, 'the defaults')}): {first['msg']}.") from error
+    if settings.offline and settings.base_url is not None:
+        given = f"offline (from {origin['offline']}) and base_url (from {origin['base_url']})"
+        raise BadSettings(f"{given} exclude each other: choose one model endpoint.")
+    return settings
+
+
+def endpoint(settings: Settings, environment: Mapping[str, str], *, offline_url: str | None) -> Endpoint | None:
+    """The model endpoint that the settings and the environment lead to, None without credentials.
+
+    Args:
+        settings: the settings.
+        environment: the process's environment, for the credentials that the SDK documents.
+        offline_url: where the embedded model listens, if it runs.
+    """
+    if offline_url is not None:
+        return GeminiEndpoint(api_key=SecretStr("offline"), model="offline", base_url=offline_url)
+    if settings.base_url is not None:
+        return OpenAIEndpoint(base_url=settings.base_url, model=settings.model or OPENAI_DEFAULT_MODEL)
+    enabled = ("true", "1")
+    if (
+        environment.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in enabled
+        or environment.get("GOOGLE_GENAI_USE_ENTERPRISE", "").lower() in enabled
+    ):
+        return VertexEndpoint(model=settings.model)
+    if key := environment.get("GEMINI_API_KEY"):
+        return GeminiEndpoint(api_key=SecretStr(key), model=settings.model)
+    return None
+
+
+def _file(flag: object, environment: Mapping[str, str]) -> dict[str, object]:
+    named = flag if isinstance(flag, str) else environment.get(CONFIG_VARIABLE)
+    default = platformdirs.user_config_path("acp-agent", appauthor=False) / "config.toml"
+    path = Path(named) if named else default
+    try:
+        path = path.expanduser()
+        if not named and not path.exists():
+            return {}
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, RuntimeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"The configuration file {path} cannot be read: {error}.") from error
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, object]:
+    names = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    # An empty variable is how a launcher that cannot unset one says "not set".
+    return {name: environment[variable] for name, variable in names.items() if environment.get(variable)}

@@ -1,0 +1,139 @@
+"""What the harness is told and what it tells back, as plain values that know neither ACP nor the SDK.
+
+`antigravity` turns the SDK's objects into these, `translate` turns these into what a client is shown. Step
+numbers are the SDK's, not the database's: the harness keeps a row for a model message that holds nothing but
+a tool request and gives it no number, so the numbers seen here are dense and smaller than the rows' `idx`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic import JsonValue, SecretStr
+
+
+class Source(StrEnum):
+    """Who a step comes from."""
+
+    USER = "user"
+    MODEL = "model"
+    SYSTEM = "system"
+    UNKNOWN = "unknown"
+
+
+class Status(StrEnum):
+    """How far a step is. `CANCELED` is the harness's spelling."""
+
+    ACTIVE = "active"
+    WAITING = "waiting"
+    DONE = "done"
+    ERROR = "error"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a step in this status changes no more."""
+        return self in (Status.DONE, Status.ERROR, Status.CANCELED)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool and its arguments: normalised by the SDK in a step, as the model wrote them in a question.
+
+    `server` names the MCP server the tool belongs to, None for the harness's own tools.
+    """
+
+    name: str
+    args: dict[str, JsonValue]
+    server: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One state of one step. A step is sent several times; `content` and `thinking` are the whole text."""
+
+    index: int
+    source: Source
+    status: Status
+    content: str = ""
+    thinking: str = ""
+    tool: ToolUse | None = None
+    error: str = ""
+    depth: int = 0
+    compaction: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text in a prompt."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image or document in a prompt: its MIME type and its bytes, not base64."""
+
+    mime_type: str
+    data: bytes = field(repr=False)
+
+
+Part = Text | Media
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIEndpoint:
+    """An OpenAI-compatible endpoint such as Ollama, LM Studio or a test server; `base_url` ends in `/v1`."""
+
+    base_url: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiEndpoint:
+    """The Gemini API, or anything at `base_url` that speaks it. No `model` means the SDK's default."""
+
+    api_key: SecretStr
+    model: str | None = None
+    base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VertexEndpoint:
+    """Vertex AI, with the project, location and credentials that the SDK finds in the environment."""
+
+    model: str | None = None
+
+
+Endpoint = OpenAIEndpoint | GeminiEndpoint | VertexEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class McpServer:
+    """An MCP server that the harness starts and talks to over stdio.
+
+    `env` may hold secrets and is never stored or logged.
+    """
+
+    name: str
+    command: str
+    args: tuple[str, ...]
+    env: dict[str, str] = field(repr=False, default_factory=dict)
+
+
+class HarnessError(Exception):
+    """The harness refused, failed or died. The message is one sentence and holds no secret."""
+
+
+class HarnessRefused(HarnessError):
+    """The harness would not open the conversation."""
+
+
+class HarnessDied(HarnessError):
+    """The harness process is gone or does not answer; a new one must be opened before the next turn."""
+
+
+class TurnFailed(HarnessError):
+    """The turn ended in an error of the model or its endpoint; the harness itself lives on."""
