@@ -1,0 +1,291 @@
+"""The only module that imports the SDK: one open harness, and turns through it.
+
+What the SDK leaves to its caller is done here (measured with 0.1.22):
+
+- A stream may end before the turn began, on an announcement of idle that belongs to the turn before. The step
+  that repeats the user's prompt marks the true beginning: an end of stream before it is not the turn's end.
+- A turn's stream may stop (by an exception) before the harness is idle. The commit point is idle, so the
+  stream is drained to idle before a turn is given back.
+- `cancel()` ends the stream with a subclass of `asyncio.CancelledError`; it must not cancel our own task.
+- Closing waits up to three minutes in a blocking call for the harness to exit; a timer bounds that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from google.antigravity import Agent, LocalAgentConfig, types
+from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
+from google.antigravity.hooks import policy
+from pydantic import JsonValue
+
+from acp_agent.mcp_env import PrivateEnvironments
+from acp_agent.steps import (
+    Endpoint,
+    GeminiEndpoint,
+    HarnessDied,
+    HarnessError,
+    HarnessRefused,
+    McpServer,
+    OpenAIEndpoint,
+    Part,
+    Source,
+    Status,
+    Step,
+    Text,
+    ToolUse,
+    TurnFailed,
+)
+from sessions.leftovers import MARKER_VARIABLE
+
+log = logging.getLogger(__name__)
+
+AskPermission = Callable[[ToolUse], Awaitable[bool]]
+
+GUARDED_TOOLS = ("create_file", "edit_file", "run_command", "generate_image", "run_workflow")
+"""The SDK's tools that write or execute: each asks before it runs."""
+
+CLOSE_SECONDS = 0.8
+"""How long a harness may take to close in order before it is killed; 0.02 s is usual (facts, section 9)."""
+
+TURN_START_SECONDS = 30.0
+"""How long the harness may take to acknowledge a prompt before it counts as dead."""
+
+_SOURCES = {"USER": Source.USER, "MODEL": Source.MODEL, "SYSTEM": Source.SYSTEM}
+_STATUSES = {
+    "ACTIVE": Status.ACTIVE,
+    "DONE": Status.DONE,
+    "WAITING_FOR_USER": Status.WAITING,
+    "ERROR": Status.ERROR,
+    "CANCELED": Status.CANCELED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessConfig:
+    """Everything a harness is opened with.
+
+    `resume` chooses between the SDK's RESUME (the conversation must exist) and CREATE_ONLY (it must not).
+    """
+
+    endpoint: Endpoint
+    conversation_id: str
+    save_dir: Path
+    app_data_dir: Path
+    workspaces: tuple[Path, ...]
+    ask: AskPermission
+    resume: bool
+    mcp_servers: tuple[McpServer, ...] = field(default=())
+
+
+class Harness:
+    """One running harness with one open conversation. Not for use by two tasks at once, except `cancel`."""
+
+    def __init__(self, agent: Agent, environments: PrivateEnvironments) -> None:
+        self._agent: Any = agent
+        self._environments = environments
+        self._cancelled = False
+        connection: Any = self._agent.conversation.connection
+        self._process: Any = connection._process
+        # The public history is cut to 10,000 steps; the handshake's is whole.
+        self.history: tuple[Step, ...] = tuple(_step(step) for step in connection._initial_history)
+
+    @classmethod
+    async def open(cls, config: HarnessConfig) -> Harness:
+        """Start a harness and open the conversation in it.
+
+        Raises:
+            HarnessRefused: the harness would not open it; the message holds the harness's own words.
+        """
+        environments = PrivateEnvironments(config.conversation_id)
+        try:
+            agent = Agent(_agent_config(config, environments.wrap(config.mcp_servers)))
+            await agent.__aenter__()
+        except (RuntimeError, ValueError, OSError, types.AntigravityValidationError) as error:
+            environments.remove()
+            raise HarnessRefused(_one_line(str(error))) from error
+        return cls(agent, environments)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the harness process still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    async def turn(self, prompt: tuple[Part, ...]) -> AsyncIterator[Step]:
+        """Send a prompt and yield every state of every step until the harness is idle.
+
+        After `cancel()` the iterator simply ends; `was_cancelled` tells.
+
+        Raises:
+            TurnFailed: the model or its endpoint failed; the harness is idle and usable.
+            HarnessDied: the harness process is gone or never began the turn.
+        """
+        self._cancelled = False
+        conversation = self._agent.conversation
+        began = False
+        failure: HarnessError | None = None
+        try:
+            await conversation.send([_content(part) for part in prompt])
+        except Exception as error:
+            raise HarnessDied(f"The harness did not take the prompt: {_one_line(str(error))}") from error
+        deadline = time.monotonic() + TURN_START_SECONDS
+        while True:
+            try:
+                steps = aiter(conversation.receive_steps())
+                while True:
+                    # A harness that closed its connection a moment ago takes a prompt and never says a word.
+                    patience = None if began else max(deadline - time.monotonic(), 0)
+                    step = _step(await asyncio.wait_for(anext(steps), patience))
+                    began = began or step.source is Source.USER
+                    yield step
+            except StopAsyncIteration:
+                pass
+            except TimeoutError:
+                raise HarnessDied(f"The harness did not begin the turn in {TURN_START_SECONDS:.0f} s.") from None
+            except types.AntigravityCancelledError:
+                self._cancelled = True
+            except (types.AntigravityConnectionError, types.AntigravityExecutionError) as error:
+                if not self.alive:
+                    raise HarnessDied(_one_line(str(error))) from error
+                # Before the turn began this is the tail of an earlier failed turn.
+                if began and not self._cancelled:
+                    failure = failure or TurnFailed(_one_line(str(error)))
+            if conversation.is_idle and (began or self._cancelled):
+                break
+            if not self.alive:
+                raise HarnessDied("The harness process ended during the turn.")
+            await asyncio.sleep(0.002)
+        if failure and not self._cancelled:
+            raise failure
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether the last turn ended because of `cancel()`."""
+        return self._cancelled
+
+    async def cancel(self) -> None:
+        """Ask the harness to halt the running turn; the turn's iterator ends when the harness is idle."""
+        with contextlib.suppress(Exception):  # a dead harness needs no cancelling: the turn itself reports it
+            await self._agent.conversation.cancel()
+
+    def end_commands(self, since: float) -> None:
+        """Kill what the harness started after a moment (seconds since the epoch) and still runs.
+
+        A cancel that comes while a command is being started does not end that command (measured with 0.1.22).
+        """
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(int(self._process.pid)).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if process.create_time() >= since:
+                        process.kill()
+
+    def kill(self) -> None:
+        """End the harness at once with everything it runs; for a harness that does not answer."""
+        if self._process is not None:
+            _kill_tree(int(self._process.pid))
+
+    async def close(self) -> None:
+        """Close in order, so that the database is checkpointed into one file; kill what takes too long."""
+        timer = threading.Timer(CLOSE_SECONDS, self.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            await self._agent.__aexit__(None, None, None)
+        except Exception as error:  # the SDK reports a harness that was already dead this way
+            log.warning("the harness did not close in order: %s", _one_line(str(error)))
+        finally:
+            timer.cancel()
+            self._environments.remove()
+
+
+def _agent_config(config: HarnessConfig, mcp_servers: Sequence[McpServer]) -> Any:
+    async def ask(call: Any) -> bool:
+        return await config.ask(ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name))
+
+    servers = [
+        types.McpStdioServer(name=server.name, command=server.command, args=list(server.args), env=server.env)
+        for server in mcp_servers
+    ]
+    policies: list[Any] = [policy.ask_user(tool, handler=ask, name=tool) for tool in GUARDED_TOOLS]
+    for server in servers:
+        policies.extend(policy.ask_user(server, handler=ask, name=server.name))
+    policies.append(policy.allow("*"))
+    mode = types.SessionContinuationMode
+    common: dict[str, Any] = {
+        "conversation_id": config.conversation_id,
+        "session_continuation_mode": mode.RESUME if config.resume else mode.CREATE_ONLY,
+        "save_dir": str(config.save_dir),
+        "app_data_dir": str(config.app_data_dir),
+        "workspaces": [str(path) for path in config.workspaces],
+        "capabilities": types.CapabilitiesConfig(agent_behavior=types.AgentBehavior.INTERACTIVE),
+        "policies": policies,
+        "mcp_servers": servers,
+        "env": {MARKER_VARIABLE: config.conversation_id},
+    }
+    endpoint = config.endpoint
+    if isinstance(endpoint, OpenAIEndpoint):
+        return LocalOpenAIAgentConfig(model=endpoint.model, base_url=endpoint.base_url, **common)
+    if isinstance(endpoint, GeminiEndpoint):
+        key = endpoint.api_key.get_secret_value()
+        if endpoint.base_url is None:
+            return LocalAgentConfig(api_key=key, model=endpoint.model, **common)
+        target = types.ModelTarget(
+            name=endpoint.model,
+            types=[types.ModelType.TEXT],
+            endpoint=types.GeminiAPIEndpoint(base_url=endpoint.base_url, api_key=key),
+        )
+        return LocalAgentConfig(api_key=key, models=[target], **common)
+    return LocalAgentConfig(vertex=True, model=endpoint.model, **common)
+
+
+def _content(part: Part) -> Any:
+    if isinstance(part, Text):
+        return part.text
+    kind = types.Image if part.mime_type.startswith("image/") else types.Document
+    return kind(mime_type=part.mime_type, data=part.data)
+
+
+def unsupported_media(mime_type: str) -> bool:
+    """Whether a prompt may not carry media of this type, because the SDK takes none such."""
+    return mime_type not in types.Image._SUPPORTED_MIMES | types.Document._SUPPORTED_MIMES
+
+
+def _step(raw: Any) -> Step:
+    call = raw.tool_calls[0] if raw.tool_calls else None
+    tool: ToolUse | None = None
+    if call is not None:
+        args: dict[str, JsonValue] = dict(call.args)
+        tool = ToolUse(name=str(call.name), args=args, server=call.server_name)
+    return Step(
+        index=int(raw.step_index),
+        source=_SOURCES.get(raw.source.value, Source.UNKNOWN),
+        status=_STATUSES.get(raw.status.value, Status.UNKNOWN),
+        content=str(raw.content),
+        thinking=str(raw.thinking),
+        tool=tool,
+        error=str(raw.error),
+        depth=int(raw.depth),
+        compaction=raw.type is types.StepType.COMPACTION,
+    )
+
+
+def _kill_tree(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        harness = psutil.Process(pid)
+        for process in [*harness.children(recursive=True), harness]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def _one_line(text: str, limit: int = 600) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,109 @@
+"""The command line: without a command it serves ACP on stdio, `chat` is the terminal client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from acp_agent import config
+from acp_agent.config import Announce, BadSettings, LogLevel, Settings
+from sessions.report import Outcome
+
+_REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FRESH]
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--data-dir", metavar="DIR", help="Folder for sessions. Default: the platform's data folder.")
+@click.option("--model", metavar="NAME", help="Model name. Default: the SDK's, or the endpoint's 'default'.")
+@click.option(
+    "--base-url", metavar="URL", help="An OpenAI-compatible endpoint, such as http://localhost:11434/v1."
+)
+@click.option("--offline", is_flag=True, default=None, help="Use the embedded offline model: no network, no key.")
+@click.option("--require", type=click.Choice(_REQUIRABLE), help="Refuse to load a session with less than this.")
+@click.option(
+    "--announce", type=click.Choice([a.value for a in Announce]), help="When to tell how a session was resumed."
+)
+@click.option(
+    "--log-level", type=click.Choice([level.value for level in LogLevel]), help="Detail on standard error."
+)
+@click.option("--config", metavar="FILE", help="TOML file with these settings, with underscores for dashes.")
+@click.version_option(version("antigravity-acp-agent"), prog_name="acp-agent")
+@click.pass_context
+def main(context: click.Context, /, **flags: object) -> None:
+    """An ACP agent for the Antigravity SDK that tells exactly what a resumed session remembers.
+
+    Without a command it serves the Agent Client Protocol on standard input and output, for an IDE. Each option is
+    also an environment variable (--data-dir: ACP_AGENT_DATA_DIR) and a key in the TOML file (data_dir).
+    """
+    try:
+        settings = config.load(flags, os.environ)
+    except BadSettings as error:
+        raise click.UsageError(str(error)) from error
+    context.obj = settings
+    if context.invoked_subcommand is None:
+        _serve(settings)
+
+
+@main.command()
+@click.option("--load", "session_id", metavar="ID", help="Load this stored session instead of starting a new one.")
+@click.option("--cwd", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Folder to work in.")
+@click.option("--offline", is_flag=True, help="The same as --offline before the command.")
+@click.pass_obj
+def chat(settings: Settings, session_id: str | None, cwd: Path | None, offline: bool) -> None:
+    """Talk to the agent in the terminal, over the real protocol.
+
+    Without a terminal on standard input it plays a fixed script that kills and resumes a session, and exits with 0
+    only if the model remembered exactly what the report said.
+    """
+    from acp_agent.chat.command import ChatOptions, run_chat  # noqa: PLC0415  (the server needs no terminal)
+
+    settings = settings.model_copy(update={"offline": settings.offline or offline})
+    options = ChatOptions(
+        agent_command=(sys.executable, "-m", "acp_agent", *_arguments(settings)),
+        cwd=(cwd or Path.cwd()).resolve(),
+        session_id=session_id,
+        interactive=sys.stdin.isatty(),
+    )
+    sys.exit(asyncio.run(run_chat(options)))
+
+
+def _arguments(settings: Settings) -> list[str]:
+    """The flags that give another process the same settings."""
+    arguments: list[str] = []
+    for name, value in settings.model_dump(mode="json", exclude_defaults=True).items():
+        flag = f"--{name.replace('_', '-')}"
+        arguments += [flag] if value is True else [flag, str(value)]
+    return arguments
+
+
+def _serve(settings: Settings) -> None:
+    # Before the imports below: from here on nothing but the protocol reaches the real standard output.
+    from acp_agent.wire.stdio import claim_stdin, claim_stdout  # noqa: PLC0415
+
+    protocol_in, protocol_out = claim_stdin(), claim_stdout()
+    logging.basicConfig(
+        level=settings.log_level.value.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    from acp_agent.server import AgentServer  # noqa: PLC0415
+    from acp_agent.wire.lifetime import serve  # noqa: PLC0415
+    from acp_agent.wire.transport import StdioTransport  # noqa: PLC0415
+
+    async def run() -> None:
+        with contextlib.ExitStack() as stack:
+            offline_url: str | None = None
+            if settings.offline:
+                from acp_agent.offline.server import OfflineModel  # noqa: PLC0415
+
+                offline_url = stack.enter_context(OfflineModel(record=False)).gemini_url
+            transport = StdioTransport(protocol_in, protocol_out)
+            agent = AgentServer(settings, transport, offline_url=offline_url)
+            await serve(agent, transport, agent.shut_down)
+
+    asyncio.run(run())

@@ -1,0 +1,74 @@
+"""What is sent to the client of this connection: updates, permission questions, and words for the person."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from itertools import count
+from typing import Any
+
+import acp
+from acp import schema
+
+from acp_agent.toolcalls import Json
+from acp_agent.wire.transport import StdioTransport
+
+
+class ClientLink:
+    """Sends updates as the JSON objects they were journalled as, so that live and replay cannot differ.
+
+    The SDK's own `session_update` would need a model for each, drops nulls, and knows no notices.
+    """
+
+    def __init__(self, conn: acp.Client, transport: StdioTransport) -> None:
+        self._conn = conn
+        self._transport = transport
+        self._told = count(1)
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def update(self, session_id: str, update: Json) -> None:
+        """Send a `session/update`."""
+        params: Json = {"sessionId": session_id, "update": update}
+        await self._transport.send({"jsonrpc": "2.0", "method": "session/update", "params": params})
+
+    async def ask(self, session_id: str, tool_call: Json, options: Sequence[Json]) -> str | None:
+        """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled."""
+        response = await self._conn.request_permission(
+            session_id=session_id,
+            tool_call=schema.ToolCallUpdate.model_validate(tool_call),
+            options=[schema.PermissionOption.model_validate(option) for option in options],
+        )
+        outcome = response.outcome
+        return outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else None
+
+    async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
+        """Tell the person something: by a notice if the client takes them, else by a short agent message."""
+        if self._takes_notices():
+            update: Json = {
+                "sessionUpdate": "notice",
+                "severity": severity,
+                "title": title,
+                "description": text,
+                "_meta": meta,
+            }
+        else:
+            update = {
+                "sessionUpdate": "agent_message_chunk",
+                "messageId": f"notice-{next(self._told)}",
+                "content": {"type": "text", "text": f"[{title}: {text}]\n\n"},
+                "_meta": meta,
+            }
+        await self.update(session_id, update)
+
+    def after_response(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something once the response of the running request has been sent."""
+        # The SDK sends a handler's result in the step of the event loop in which the handler returns; a task made
+        # now runs after that (acp-facts 3.3, item 7).
+        task = asyncio.ensure_future(work)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    def _takes_notices(self) -> bool:
+        capabilities = self._transport.client_params.get("clientCapabilities")
+        session = capabilities.get("session") if isinstance(capabilities, dict) else None
+        return isinstance(session, dict) and session.get("notices") is not None

@@ -1,0 +1,403 @@
+"""One session that is open in this process: its store, its lease, its harness and the turn that runs in it.
+
+Everything that is shown goes through `_show`: into the journal first, then to the client, so that a process that
+is killed at any moment has journalled what the client saw. A prompt is answered only after its checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import JsonValue
+
+from acp_agent import loading, permissions, prompts, toolcalls, translate
+from acp_agent.antigravity import Harness, HarnessConfig, unsupported_media
+from acp_agent.config import Announce
+from acp_agent.loading import BroughtBack
+from acp_agent.prompts import Block
+from acp_agent.steps import Endpoint, HarnessDied, HarnessError, McpServer, Part, Source, Text, ToolUse
+from acp_agent.toolcalls import Json
+from acp_agent.translate import MessageShown, Shown, Translator
+from sessions import checkpoint
+from sessions.checkpoint import CheckpointError, Streamed
+from sessions.journal import Journal
+from sessions.lease import Lease
+from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
+from sessions.store import Session, now
+
+log = logging.getLogger(__name__)
+
+CANCEL_SECONDS = 3.0
+"""How long a harness may take to halt a turn before it is killed and the turn counts as cut."""
+
+PREVIEW_BYTES = 1 << 20
+"""The largest file that a question about an edit shows in full as its old text."""
+
+StopReason = Literal["end_turn", "cancelled"]
+
+
+class Client(Protocol):
+    """What a conversation needs of the client it talks to."""
+
+    async def update(self, session_id: str, update: Json) -> None:
+        """Send a `session/update`."""
+
+    async def ask(self, session_id: str, tool_call: Json, options: Sequence[Json]) -> str | None:
+        """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled."""
+
+    async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
+        """Tell the person something that is not part of the transcript: a notice, else a message."""
+
+
+class TurnInProgress(Exception):
+    """The session already runs a turn."""
+
+
+class PromptFailed(Exception):
+    """The turn ended in an error; it was checkpointed all the same."""
+
+    def __init__(self, error: HarnessError, report: CheckpointReport) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a prompt ended, and what was made durable of it."""
+
+    stop_reason: StopReason
+    checkpoint: CheckpointReport
+
+
+@dataclass(slots=True)
+class _Turn:
+    number: int
+    translator: Translator
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    last_text: str = ""
+
+
+class Conversation:
+    """See the module. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        session: Session,
+        lease: Lease,
+        client: Client,
+        *,
+        endpoint: Endpoint,
+        workspaces: Sequence[Path],
+        mcp_servers: Sequence[McpServer],
+        require: Outcome | None,
+        announce: Announce,
+    ) -> None:
+        self.session = session
+        self._lease = lease
+        self._client = client
+        self._endpoint = endpoint
+        self._workspaces = tuple(workspaces)
+        self._mcp_servers = tuple(mcp_servers)
+        self._require = require
+        self._announce = announce
+        self._journal = Journal(session)
+        self._rules = permissions.rules_from(session.recall("permissions"))
+        self._harness: Harness | None = None
+        self._seen_steps: set[int] = set()
+        self._user_steps = 0
+        self._turn: _Turn | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._order = asyncio.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn runs."""
+        return self._turn is not None
+
+    async def bring_back(self) -> ResumeReport:
+        """Open the harness with the session's conversation, as well as that can be done, and say how well.
+
+        Raises what `loading.bring_back` raises.
+        """
+        await self._drop_harness()
+        back = await loading.bring_back(self.session, self._journal, self._open_harness, require=self._require)
+        self._adopt(back)
+        self.session.record_outcome(back.report.outcome, back.report.reason)
+        if back.report.reason is Reason.AHEAD:
+            # The turn is whole: from now on it is checkpointed like any other.
+            await self._checkpoint(self._journal.open_turn or back.report.turns, "end_turn", last_text="")
+        return back.report
+
+    async def replay(self) -> None:
+        """Show the client everything that it was shown before, from the journal."""
+        for entry in list(self._journal.entries()):
+            closed = None if self.busy else translate.close_interrupted(entry)
+            if closed is not None:
+                self._journal.put("tool_call", entry.key, closed)
+                entry = entry.with_payload(closed)  # noqa: PLW2901
+            for update in translate.replay(entry):
+                await self._client.update(self.session.id, update)
+
+    async def prompt(self, blocks: Sequence[Block]) -> Answer:
+        """Run one turn and answer when it is durable.
+
+        Raises:
+            TurnInProgress: a turn runs already; it is not disturbed.
+            BadPrompt: the prompt cannot be sent; nothing was begun.
+            PromptFailed: the model or the harness failed during the turn.
+            HarnessError: the harness could not be opened; nothing was begun.
+        """
+        if self._turn is not None:
+            raise TurnInProgress
+        unsupported = frozenset(filter(unsupported_media, prompts.media_types(blocks)))
+        parts = prompts.to_parts(blocks, unsupported=unsupported)
+        # Taken before the first await, so that no second prompt can slip in while the harness opens.
+        turn = self._turn = _Turn(0, Translator(0, Path(self.session.info.cwd)))
+        self._idle.clear()
+        try:
+            harness = await self._ready_harness()
+            excerpt = prompts.excerpt(blocks)
+            turn.number = self._journal.begin_turn(excerpt)
+            turn.translator = Translator(turn.number, Path(self.session.info.cwd))
+            key = translate.user_message(turn.number)
+            self._journal.append("user_message", key, {"content": list(blocks)})
+            await self._tell_if_cut_short(parts)
+            note = self.session.recall("note")
+            if isinstance(note, str):
+                parts = (Text(f"<acp-agent-note>\n{note}\n</acp-agent-note>\n"), *parts)
+            began = time.time()
+            failure = await self._run(harness, turn, parts)
+            if turn.cancelled.is_set():
+                harness.end_commands(since=began)
+            report = await self._end(turn, failure, excerpt, had_note=note is not None)
+            if failure is not None:
+                # A harness that failed a turn may close its connection a moment later (measured with 0.1.22).
+                await self._drop_harness()
+        finally:
+            self._turn = None
+            self._idle.set()
+        if failure is not None and not turn.cancelled.is_set():
+            raise PromptFailed(failure, report)
+        return Answer("cancelled" if turn.cancelled.is_set() else "end_turn", report)
+
+    async def cancel(self) -> None:
+        """Halt the running turn, if there is one. Its prompt is then answered with `cancelled`."""
+        turn, harness = self._turn, self._harness
+        if turn is None or turn.cancelled.is_set():
+            return
+        turn.cancelled.set()
+        if harness is None:
+            return
+        await harness.cancel()
+        # The stream ends when the harness is idle; a harness that does not get there is ended.
+        loop = asyncio.get_running_loop()
+        loop.call_later(CANCEL_SECONDS, self._kill_if_stuck, turn, harness)
+
+    async def wait_idle(self) -> None:
+        """Wait until no turn runs. After `cancel` that takes at most a few seconds."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Cancel what runs, close the harness in order and give the session up to other processes."""
+        if self._turn is not None:
+            self._turn.cancelled.set()
+        await self._drop_harness()
+        self.session.close()
+        self._lease.release()
+
+    async def _tell_if_cut_short(self, parts: tuple[Part, ...]) -> None:
+        size = prompts.text_size(parts)
+        if size > prompts.PASSED_ON:
+            await self._client.tell(
+                self.session.id,
+                "warning",
+                "This prompt is cut short",
+                f"Its text has {size:,} bytes; the harness passes on about {prompts.PASSED_ON:,} to the model.",
+                {"acp-agent/prompt": {"bytes": size, "passedOn": prompts.PASSED_ON}},
+            )
+
+    async def _run(self, harness: Harness, turn: _Turn, parts: tuple[Part, ...]) -> HarnessError | None:
+        if turn.cancelled.is_set():
+            return None
+        try:
+            async for step in harness.turn(parts):
+                if not step.depth:
+                    self._user_steps += step.source is Source.USER and step.index not in self._seen_steps
+                    self._seen_steps.add(step.index)
+                    if step.source is Source.MODEL and step.tool is None and not step.error:
+                        turn.last_text = step.content
+                await self._show(turn.translator.step(step))
+        except HarnessDied as died:
+            await self._drop_harness()
+            return died
+        except HarnessError as error:
+            return error
+        return None
+
+    async def _end(
+        self, turn: _Turn, failure: HarnessError | None, excerpt: str, *, had_note: bool
+    ) -> CheckpointReport:
+        cancelled = turn.cancelled.is_set()
+        await self._show(turn.translator.finish("cancelled" if cancelled else "failed" if failure else "ended"))
+        stop = "cancelled" if cancelled else "error" if failure else "end_turn"
+        report = await self._checkpoint(
+            turn.number, stop, last_text="" if failure or cancelled else turn.last_text
+        )
+        if report.durable and had_note:
+            self.session.remember("note", None)
+        if self.session.info.title is None:
+            self.session.set_title(excerpt)
+            update: Json = {"sessionUpdate": "session_info_update", "title": excerpt, "updatedAt": now()}
+            await self._client.update(self.session.id, update)
+        if not report.durable:
+            await self._client.tell(
+                self.session.id,
+                "warning",
+                "This turn is not saved",
+                f"{report.reason} If the agent is stopped now, this turn may be lost. The next turn tries again.",
+                {"acp-agent/checkpoint": report.wire()},
+            )
+        return report
+
+    async def _checkpoint(self, number: int, stop_reason: str, *, last_text: str) -> CheckpointReport:
+        began = time.perf_counter()
+        streamed = Streamed(visible=len(self._seen_steps), user_turns=self._user_steps, last_text=last_text)
+        try:
+            if self._harness is None:
+                raise CheckpointError("The harness ended during the turn, so what it stored is not known yet.")
+            stored = await asyncio.to_thread(
+                checkpoint.take,
+                self.session,
+                self._journal,
+                turn=number,
+                stop_reason=stop_reason,
+                streamed=streamed,
+            )
+        except CheckpointError as error:
+            log.warning("session %s: turn %d is not durable: %s", self.session.id, number, error)
+            elapsed = (time.perf_counter() - began) * 1000
+            return CheckpointReport(
+                turn=number,
+                steps=len(self._seen_steps),
+                at=now(),
+                durable=False,
+                ms=round(elapsed, 1),
+                reason=str(error),
+            )
+        elapsed = (time.perf_counter() - began) * 1000
+        return CheckpointReport(
+            turn=stored.turn, steps=stored.steps, at=stored.at, durable=True, ms=round(elapsed, 1)
+        )
+
+    async def _show(self, shown: Sequence[Shown]) -> None:
+        async with self._order:  # a permission question is shown by another task than the turn
+            for item in shown:
+                if isinstance(item, MessageShown):
+                    self._journal.stream(item.kind, item.key, item.delta)
+                else:
+                    self._journal.put("tool_call", item.key, item.payload)
+                await self._client.update(self.session.id, item.update())
+
+    async def _ask(self, tool: ToolUse) -> bool:
+        turn = self._turn
+        if turn is None or turn.cancelled.is_set():
+            return False
+        shown = turn.translator.question(tool, await asyncio.to_thread(_existing_text, tool))
+        await self._show([shown])
+        rule = permissions.rule(tool)
+        allowed = self._rules.get(rule)
+        if allowed is None:
+            chosen = await self._chosen_option(turn, {"toolCallId": shown.key, **shown.payload}, tool)
+            allowed, lasting = permissions.answer(chosen)
+            if lasting:
+                self._rules[rule] = allowed
+                self.session.remember("permissions", dict[str, JsonValue](self._rules))
+        if not allowed:
+            await self._show([turn.translator.refused(shown.key)])
+        return allowed
+
+    async def _chosen_option(self, turn: _Turn, tool_call: Json, tool: ToolUse) -> str | None:
+        asking = asyncio.ensure_future(self._client.ask(self.session.id, tool_call, permissions.options(tool)))
+        cancelled = asyncio.ensure_future(turn.cancelled.wait())
+        try:
+            await asyncio.wait({asking, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() and not turn.cancelled.is_set() else None
+        except ConnectionError:
+            return None  # the client is gone: nobody can allow anything
+        finally:
+            asking.cancel()
+            cancelled.cancel()
+
+    async def _ready_harness(self) -> Harness:
+        if self._harness is not None and self._harness.alive:
+            return self._harness
+        await self.announce(await self.bring_back())
+        assert self._harness is not None
+        return self._harness
+
+    async def announce(self, report: ResumeReport) -> None:
+        """Tell the person how the session was brought back, if they want it. Neither journalled nor replayed."""
+        plain = report.reason in (Reason.VERIFIED, Reason.NEVER_PROMPTED) and report.turns_lost == 0
+        if self._announce is Announce.NEVER or (plain and self._announce is Announce.PROBLEMS):
+            return
+        severity = "info" if report.turns_lost == 0 else "warning"
+        title = f"Session {report.outcome.value}"
+        meta: Json = {"acp-agent/resume": report.wire()}
+        await self._client.tell(self.session.id, severity, title, report.summary, meta)
+
+    def _adopt(self, back: BroughtBack) -> None:
+        self._harness = back.harness
+        self._seen_steps = {step.index for step in back.harness.history}
+        self._user_steps = sum(step.source is Source.USER for step in back.harness.history)
+        self._remember_note(back.note)
+
+    def _remember_note(self, note: str | None) -> None:
+        # Kept until a turn that carried it is checkpointed: the process may be killed again before that.
+        kept = self.session.recall("note")
+        if note is not None and not (isinstance(kept, str) and note in kept):
+            self.session.remember("note", f"{kept} {note}" if isinstance(kept, str) else note)
+
+    async def _open_harness(self, resume: bool) -> Harness:
+        return await Harness.open(
+            HarnessConfig(
+                endpoint=self._endpoint,
+                conversation_id=self.session.id,
+                save_dir=self.session.trajectory_dir,
+                app_data_dir=self.session.app_data_dir,
+                workspaces=self._workspaces,
+                ask=self._ask,
+                resume=resume,
+                mcp_servers=self._mcp_servers,
+            )
+        )
+
+    async def _drop_harness(self) -> None:
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            await harness.close()
+
+    def _kill_if_stuck(self, turn: _Turn, harness: Harness) -> None:
+        if self._turn is turn and self._harness is harness:
+            log.warning("session %s: the harness did not halt; it is ended", self.session.id)
+            harness.kill()
+
+
+def _existing_text(tool: ToolUse) -> str | None:
+    target = tool.args.get("TargetFile")
+    if tool.name not in toolcalls.EDITS or not isinstance(target, str):
+        return None
+    path = Path(target)
+    try:
+        if path.stat().st_size > PREVIEW_BYTES:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,430 @@
+"""The ACP methods: checks what comes in, finds the conversation it is for, and turns failures into answers.
+
+Each public method is called by the SDK with the request's parameters as keyword arguments; `meta` is the request's
+`_meta`, which nothing here needs yet. Methods that are not here are answered with -32601 by the SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import acp
+from acp import schema
+from pydantic import BaseModel, JsonValue
+
+from acp_agent import config
+from acp_agent.client_link import ClientLink
+from acp_agent.config import Settings
+from acp_agent.conversation import Conversation, PromptFailed, TurnInProgress
+from acp_agent.loading import ResumeRefused
+from acp_agent.prompts import BadPrompt
+from acp_agent.steps import Endpoint, HarnessError, McpServer
+from acp_agent.toolcalls import Json
+from acp_agent.wire import errors
+from acp_agent.wire.errors import AgentError
+from acp_agent.wire.transport import StdioTransport
+from sessions.lease import Holder, Lease, SessionBusy
+from sessions.leftovers import HarnessStillRunning
+from sessions.report import ResumeReport
+from sessions.store import (
+    InvalidCursor,
+    Session,
+    SessionSummary,
+    Store,
+    StoreDamaged,
+    StoreTooNew,
+    UnknownSession,
+    new_session_id,
+    now,
+)
+
+log = logging.getLogger(__name__)
+
+McpServerParam = schema.McpServerStdio | schema.HttpMcpServer | schema.SseMcpServer
+PAGE_SIZE = 50
+
+
+class AgentServer:
+    """The agent object that the SDK's connection drives."""
+
+    def __init__(self, settings: Settings, transport: StdioTransport, *, offline_url: str | None) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._offline_url = offline_url
+        self._store = Store(settings.data_dir)
+        self._open: dict[str, Conversation] = {}
+        self._loading: set[str] = set()
+        self._link: ClientLink | None = None
+
+    def on_connect(self, conn: acp.Client) -> None:
+        """The SDK hands over its side of the connection."""
+        self._link = ClientLink(conn, self._transport)
+
+    async def initialize(self, protocol_version: int, **_: object) -> Json:
+        """Agree on version 1 of the protocol and say what this agent can do."""
+        return {
+            "protocolVersion": acp.PROTOCOL_VERSION,
+            "agentCapabilities": {
+                "loadSession": True,
+                "promptCapabilities": {"image": True, "embeddedContext": True, "audio": False},
+                "mcpCapabilities": {"http": False, "sse": False},
+                "sessionCapabilities": {"list": {}, "resume": {}, "close": {}},
+                "_meta": {"acp-agent": {"report": 1}},
+            },
+            "authMethods": [],
+            "agentInfo": {
+                "name": "acp-agent",
+                "title": "Antigravity",
+                "version": version("antigravity-acp-agent"),
+            },
+        }
+
+    async def new_session(
+        self, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
+    ) -> Json:
+        """Make a session that can be loaded from now on, in this process and any other."""
+        endpoint = self._endpoint()
+        folder = _folder(cwd)
+        if not folder.is_dir():
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "The session's folder does not exist.",
+                reason="no_such_folder",
+                details=f"cwd is {cwd!r}, and there is no such folder on this machine.",
+            )
+        servers = _mcp_servers(mcp_servers or ())
+        session_id = new_session_id()
+        session = self._store.create(session_id, cwd=str(folder), client=self._client_name())
+        self._adopt(session, endpoint, folder, servers)
+        return {"sessionId": session_id}
+
+    async def load_session(
+        self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
+    ) -> Json:
+        """Bring a session back, replay all of it, and report exactly what was brought back."""
+        conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
+        await conversation.replay()
+        await self._send_info(conversation, report)
+        await conversation.announce(report)
+        return {"_meta": {"acp-agent/resume": report.wire()}}
+
+    async def resume_session(
+        self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
+    ) -> Json:
+        """Bring a session back without replaying it."""
+        conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
+        await self._send_info(conversation, report)
+        # The protocol forbids messages before this response, and a client without notices is told by a message.
+        self._link_or_fail().after_response(conversation.announce(report))
+        return {"_meta": {"acp-agent/resume": report.wire()}}
+
+    async def list_sessions(self, cwd: str | None = None, cursor: str | None = None, **_: object) -> Json:
+        """A page of stored sessions, newest first."""
+        if cwd is not None:
+            cwd = str(_folder(cwd))
+        try:
+            page = await asyncio.to_thread(self._store.page, cwd=cwd, cursor=cursor, limit=PAGE_SIZE)
+        except InvalidCursor as error:
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "The cursor is not one of ours.",
+                reason="invalid_cursor",
+                details=str(error),
+            ) from error
+        result: Json = {"sessions": [_entry(summary) for summary in page.summaries]}
+        if page.next_cursor is not None:
+            result["nextCursor"] = page.next_cursor
+        return result
+
+    async def prompt(self, prompt: Sequence[BaseModel], session_id: str, **_: object) -> Json:
+        """Run a turn; the answer says how it ended and what of it is durable."""
+        conversation = self._conversation(session_id)
+        blocks = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in prompt]
+        try:
+            answer = await conversation.prompt(blocks)
+        except TurnInProgress:
+            raise _turn_in_progress(session_id, "a second prompt") from None
+        except BadPrompt as error:
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "The prompt cannot be sent.",
+                reason="bad_prompt",
+                details=str(error),
+                session_id=session_id,
+            ) from error
+        except PromptFailed as failed:
+            raise AgentError(
+                errors.HARNESS_FAILED,
+                "The model or the harness failed during this turn.",
+                reason="turn_failed",
+                details=str(failed),
+                session_id=session_id,
+                _meta={"acp-agent/checkpoint": failed.report.wire()},
+            ) from failed
+        except (ResumeRefused, HarnessError, HarnessStillRunning) as error:
+            raise _not_brought_back(session_id, error) from error
+        return {
+            "stopReason": answer.stop_reason,
+            "_meta": {"acp-agent/checkpoint": answer.checkpoint.wire()},
+        }
+
+    async def cancel(self, session_id: str, **_: object) -> None:
+        """Halt the session's turn; its prompt is answered with `cancelled`."""
+        if conversation := self._open.get(session_id):
+            await conversation.cancel()
+
+    async def close_session(self, session_id: str, **_: object) -> Json:
+        """Cancel what runs and free the session; it stays on disk."""
+        conversation = self._conversation(session_id)
+        await conversation.cancel()
+        await conversation.wait_idle()
+        del self._open[session_id]
+        await conversation.close()
+        return {}
+
+    async def ext_method(self, method: str, params: dict[str, JsonValue]) -> Json:
+        """`_acp-agent/session_status`: what is known of a session, without opening it."""
+        if method != "acp-agent/session_status":
+            raise acp.RequestError.method_not_found(f"_{method}")
+        session_id = params.get("sessionId")
+        if not isinstance(session_id, str):
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "The session id is missing.",
+                reason="invalid_params",
+                details="sessionId must be a string.",
+            )
+        if conversation := self._open.get(session_id):
+            status: Json = dict(_session_meta(conversation.session.summary()))
+            return {"sessionId": session_id, "open": True, "busy": conversation.busy, **status}
+        session = self._stored(session_id)
+        try:
+            return {"sessionId": session_id, "open": False, "busy": False, **_session_meta(session.summary())}
+        finally:
+            session.close()
+
+    async def shut_down(self) -> None:
+        """Close every open session; called once the connection is gone."""
+        await asyncio.gather(*(conversation.close() for conversation in self._open.values()))
+        self._open.clear()
+
+    async def _bring_back(
+        self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None
+    ) -> tuple[Conversation, ResumeReport]:
+        endpoint = self._endpoint()
+        folder = _folder(cwd, session_id)
+        servers = _mcp_servers(mcp_servers or (), session_id)
+        if session_id in self._loading:
+            raise _turn_in_progress(session_id, "another load of it")
+        if already := self._open.get(session_id):
+            if already.busy:
+                raise _turn_in_progress(session_id, "a load")
+            del self._open[session_id]
+            await already.close()
+        self._loading.add(session_id)
+        try:
+            session = self._stored(session_id)
+            conversation = self._adopt(session, endpoint, folder, servers)
+            try:
+                return conversation, await conversation.bring_back()
+            except BaseException as error:
+                del self._open[session_id]
+                await conversation.close()
+                if isinstance(error, ResumeRefused | HarnessError | HarnessStillRunning):
+                    raise _not_brought_back(session_id, error) from error
+                raise
+        finally:
+            self._loading.discard(session_id)
+
+    def _adopt(
+        self, session: Session, endpoint: Endpoint, folder: Path, servers: Sequence[McpServer]
+    ) -> Conversation:
+        try:
+            lease = Lease.acquire(session.folder, Holder(pid=os.getpid(), client=self._client_name(), since=now()))
+        except SessionBusy as busy:
+            session.close()
+            raise _busy(session.id, busy) from busy
+        conversation = Conversation(
+            session,
+            lease,
+            self._link_or_fail(),
+            endpoint=endpoint,
+            workspaces=(folder,),
+            mcp_servers=servers,
+            require=self._settings.require,
+            announce=self._settings.announce,
+        )
+        self._open[session.id] = conversation
+        return conversation
+
+    async def _send_info(self, conversation: Conversation, report: ResumeReport) -> None:
+        info = conversation.session.info
+        update: Json = {
+            "sessionUpdate": "session_info_update",
+            "updatedAt": info.updated_at,
+            "_meta": {"acp-agent/resume": report.wire()},
+        }
+        if info.title is not None:
+            update["title"] = info.title
+        await self._link_or_fail().update(conversation.session.id, update)
+
+    def _conversation(self, session_id: str) -> Conversation:
+        if conversation := self._open.get(session_id):
+            return conversation
+        raise AgentError(
+            errors.UNKNOWN_SESSION,
+            "This session is not open on this connection.",
+            reason="not_open",
+            details="Create it with session/new, or open a stored one with session/load or session/resume.",
+            session_id=session_id,
+        )
+
+    def _stored(self, session_id: str) -> Session:
+        try:
+            return self._store.open(session_id)
+        except UnknownSession as error:
+            raise AgentError(
+                errors.UNKNOWN_SESSION,
+                "There is no session with this id.",
+                reason="unknown_session",
+                details="Nothing is stored under this id in this agent's data folder.",
+                session_id=session_id,
+            ) from error
+        except StoreTooNew as error:
+            raise AgentError(
+                errors.STORE_TOO_NEW,
+                "This session was written by a newer version of this agent.",
+                reason="store_too_new",
+                details=str(error),
+                session_id=session_id,
+            ) from error
+        except StoreDamaged as error:
+            raise AgentError(
+                errors.SESSION_DAMAGED,
+                "The store of this session cannot be read.",
+                reason="store_damaged",
+                details=str(error),
+                session_id=session_id,
+            ) from error
+
+    def _endpoint(self) -> Endpoint:
+        found = config.endpoint(self._settings, os.environ, offline_url=self._offline_url)
+        if found is None:
+            raise AgentError(
+                errors.AUTH_REQUIRED,
+                "No model credentials were found.",
+                reason="no_credentials",
+                details="Set GEMINI_API_KEY, or GOOGLE_GENAI_USE_VERTEXAI=true with GOOGLE_CLOUD_PROJECT and "
+                "GOOGLE_CLOUD_LOCATION, or start the agent with --base-url for an OpenAI-compatible endpoint, or "
+                "with --offline to try it without a model.",
+            )
+        return found
+
+    def _client_name(self) -> str:
+        info = self._transport.client_params.get("clientInfo")
+        name = info.get("name") if isinstance(info, dict) else None
+        return name[:100] if isinstance(name, str) and name else "unknown client"
+
+    def _link_or_fail(self) -> ClientLink:
+        assert self._link is not None, "the SDK calls on_connect before any method"
+        return self._link
+
+
+def _folder(cwd: str, session_id: str | None = None) -> Path:
+    path = Path(cwd)
+    if path.is_absolute():
+        return path
+    raise AgentError(
+        errors.INVALID_PARAMS,
+        "The session's folder must be an absolute path.",
+        reason="relative_cwd",
+        details=f"cwd is {cwd!r}.",
+        session_id=session_id,
+    )
+
+
+def _mcp_servers(given: Sequence[McpServerParam], session_id: str | None = None) -> tuple[McpServer, ...]:
+    servers: list[McpServer] = []
+    for server in given:
+        if not isinstance(server, schema.McpServerStdio):
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "Only MCP servers over stdio are supported.",
+                reason="unsupported_mcp_transport",
+                details=f"The MCP server {server.name!r} uses another transport.",
+                session_id=session_id,
+            )
+        # The SDK takes only these characters in a server's name.
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", server.name) or "server"
+        environment = {variable.name: variable.value for variable in server.env}
+        servers.append(McpServer(name, server.command, tuple(server.args), environment))
+    return tuple(servers)
+
+
+def _session_meta(summary: SessionSummary) -> Json:
+    return {
+        "turns": summary.turns,
+        "checkpoint": summary.checkpoint.wire() if summary.checkpoint else None,
+        "outcome": summary.outcome.value if summary.outcome else None,
+        "reason": summary.reason.value if summary.reason else None,
+    }
+
+
+def _entry(summary: SessionSummary) -> Json:
+    entry: Json = {
+        "sessionId": summary.id,
+        "cwd": summary.cwd,
+        "_meta": {"acp-agent/session": _session_meta(summary)},
+    }
+    if summary.title is not None:
+        entry["title"] = summary.title
+    if summary.updated_at is not None:
+        entry["updatedAt"] = summary.updated_at
+    return entry
+
+
+def _turn_in_progress(session_id: str, refused: str) -> AgentError:
+    return AgentError(
+        errors.TURN_IN_PROGRESS,
+        "The session is busy with a turn.",
+        reason="turn_in_progress",
+        details=f"Until it ends or is cancelled, {refused} is refused. The running turn goes on undisturbed.",
+        session_id=session_id,
+    )
+
+
+def _busy(session_id: str, busy: SessionBusy) -> AgentError:
+    holder = busy.holder
+    by = f"{holder.client} (process {holder.pid}) since {holder.since}" if holder else "another process"
+    return AgentError(
+        errors.SESSION_BUSY,
+        "This session is open in another process.",
+        reason="session_busy",
+        details=f"It is held by {by}. Close it there first.",
+        session_id=session_id,
+        holder={"pid": holder.pid, "client": holder.client, "since": holder.since} if holder else None,
+    )
+
+
+def _not_brought_back(session_id: str, error: Exception) -> AgentError:
+    if isinstance(error, ResumeRefused):
+        return AgentError(
+            errors.RESUME_REFUSED,
+            f"The session could only be {error.plan.outcome.value}; at least {error.required.value} is required.",
+            reason=error.plan.reason.value,
+            details=str(error),
+            session_id=session_id,
+        )
+    return AgentError(
+        errors.HARNESS_FAILED,
+        "The harness could not open this session.",
+        reason="harness_failed",
+        details=str(error),
+        session_id=session_id,
+    )

@@ -1,0 +1,1 @@
+"""Tests of the whole agent: real process, real pipes, real harness."""

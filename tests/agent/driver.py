@@ -1,0 +1,270 @@
+"""Drives a real agent process over real pipes, and keeps everything that crossed them.
+
+Nothing here knows how the agent works inside. The model is the offline model in the test's own process, so a test
+sees exactly what the model received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from acp_agent.chat.process import AgentProcess
+from acp_agent.chat.rpc import Peer, RpcError
+from acp_agent.chat.transcript import Item, Transcript
+from acp_agent.offline.server import OfflineModel
+
+Json = dict[str, JsonValue]
+Chooser = Callable[[Json], Awaitable[str | None]]
+
+WAIT_SECONDS = 60.0
+"""How long a test waits for something that must happen; a bound for broken code, never a measurement."""
+
+
+@dataclass(slots=True)
+class World:
+    """What outlives an agent process: the data folder, the workspace and the model."""
+
+    root: Path
+    model: OfflineModel
+    flags: tuple[str, ...] = ()
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that sessions work in."""
+        return self.root / "workspace"
+
+    @property
+    def data_dir(self) -> Path:
+        """The agent's data folder."""
+        return self.root / "data"
+
+    def session_folder(self, session_id: str) -> Path:
+        """Where a session is stored."""
+        return self.data_dir / "sessions" / session_id
+
+    def trajectory(self, session_id: str) -> Path:
+        """The harness's database of a session."""
+        return self.session_folder(session_id) / "trajectory" / f"{session_id}.db"
+
+    def command(self, *more: str) -> tuple[str, ...]:
+        """The command line of an agent in this world."""
+        where = ("--data-dir", str(self.data_dir), "--base-url", self.model.openai_url)
+        return (sys.executable, "-m", "acp_agent", *where, *self.flags, *more)
+
+    @asynccontextmanager
+    async def agent(
+        self, *flags: str, capabilities: Json | None = None, initialize: bool = True
+    ) -> AsyncIterator[Agent]:
+        """A started agent; ended in order, or killed if it does not end, when the block is left."""
+        process = await AgentProcess.start(self.command(*flags), self.workspace)
+        agent = Agent(process)
+        try:
+            if initialize:
+                agent.initialized = await agent.initialize(capabilities)
+            yield agent
+        finally:
+            await agent.stop()
+
+
+class _Tee(asyncio.StreamReader):
+    """A reader that keeps what is read through it, so that a test can see the order of the wire."""
+
+    def __init__(self, reader: asyncio.StreamReader, lines: list[bytes]) -> None:
+        super().__init__()
+        self._source = reader
+        self._lines = lines
+
+    async def readline(self) -> bytes:
+        line = await self._source.readline()
+        if line:
+            self._lines.append(line)
+        return line
+
+
+async def allow(_: Json) -> str | None:
+    """Answers every permission question with "allow once"."""
+    return "allow_once"
+
+
+@dataclass(slots=True)
+class Agent:
+    """One agent process and the client side of its connection."""
+
+    process: AgentProcess
+    choose: Chooser = allow
+    received: list[Json] = field(default_factory=list)
+    questions: list[Json] = field(default_factory=list)
+    garbage: list[str] = field(default_factory=list)
+    initialized: Json = field(default_factory=dict)
+    lines: list[bytes] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _peer: Peer = field(init=False)
+    _serving: asyncio.Task[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._peer = Peer(_Tee(self.process.reader, self.lines), self.process.writer, self)
+        self._serving = asyncio.create_task(self._peer.serve())
+
+    def notified(self, method: str, params: Json) -> None:
+        """Part of `acp_agent.chat.rpc.Handler`."""
+        self.received.append({"method": method, **params})
+        self._changed.set()
+
+    async def requested(self, method: str, params: Json) -> Json:
+        """Part of `acp_agent.chat.rpc.Handler`."""
+        assert method == "session/request_permission"
+        self.questions.append(params)
+        self._changed.set()
+        chosen = await self.choose(params)
+        if chosen is None:
+            return {"outcome": {"outcome": "cancelled"}}
+        return {"outcome": {"outcome": "selected", "optionId": chosen}}
+
+    def garbled(self, line: str, fault: str) -> None:
+        """Part of `acp_agent.chat.rpc.Handler`."""
+        self.garbage.append(f"{fault}: {line[:200]}")
+        self._changed.set()
+
+    async def call(self, method: str, params: Json) -> Json:
+        """Send a request; the result, or `RpcError`."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            try:
+                result = await self._peer.request(method, params)
+            except RpcError as error:
+                error.add_note(f"data: {error.data}")
+                raise
+        assert isinstance(result, dict), f"{method} answered {result!r}"
+        return result
+
+    async def refused(self, method: str, params: Json) -> RpcError:
+        """Send a request that must be answered with an error; the error, checked for its common shape."""
+        try:
+            result = await self.call(method, params)
+        except RpcError as error:
+            assert isinstance(error.data, dict), error.data
+            assert isinstance(error.data.get("reason"), str)
+            assert isinstance(error.data.get("details"), str)
+            assert "\n" not in error.message
+            return error
+        raise AssertionError(f"{method} was not refused: {result}")
+
+    async def initialize(self, capabilities: Json | None = None) -> Json:
+        """The handshake."""
+        return await self.call(
+            "initialize",
+            {
+                "protocolVersion": 1,
+                "clientCapabilities": capabilities or {},
+                "clientInfo": {"name": "test-client", "version": "1"},
+            },
+        )
+
+    async def new(self, cwd: Path) -> str:
+        """A new session's id."""
+        result = await self.call("session/new", {"cwd": str(cwd), "mcpServers": []})
+        session_id = result["sessionId"]
+        assert isinstance(session_id, str)
+        return session_id
+
+    async def load(self, session_id: str, cwd: Path) -> Json:
+        """The report of a load."""
+        result = await self.call("session/load", {"sessionId": session_id, "cwd": str(cwd), "mcpServers": []})
+        return resume_report(result)
+
+    async def prompt(self, session_id: str, text: str) -> Json:
+        """The answer to a prompt of one text block."""
+        return await self.call(
+            "session/prompt", {"sessionId": session_id, "prompt": [{"type": "text", "text": text}]}
+        )
+
+    async def cancel(self, session_id: str) -> None:
+        """Cancel the session's turn."""
+        await self._peer.notify("session/cancel", {"sessionId": session_id})
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Wait until something is true of what was received."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not happened():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def updates(self) -> list[Json]:
+        """The bodies of all `session/update` notifications, in order."""
+        found: list[Json] = []
+        for message in self.received:
+            update = message.get("update")
+            assert message["method"] == "session/update"
+            assert isinstance(update, dict)
+            found.append(update)
+        return found
+
+    def order(self) -> list[str]:
+        """The kinds of what was received in the order of the wire: updates by their kind, and answers."""
+        kinds: list[str] = []
+        for line in self.lines:
+            message = json.loads(line)
+            kinds.append(message["params"]["update"]["sessionUpdate"] if "method" in message else "answer")
+        return kinds
+
+    def shown(self) -> tuple[Item, ...]:
+        """What a client shows of all that it received, without what is not part of the transcript."""
+        return Transcript(update for update in self.updates() if not is_announcement(update)).items
+
+    def text(self) -> str:
+        """All agent text that was received, joined."""
+        return "".join(
+            str(content["text"])
+            for update in self.updates()
+            if update["sessionUpdate"] == "agent_message_chunk"
+            and not is_announcement(update)
+            and isinstance(content := update["content"], dict)
+        )
+
+    async def kill(self) -> None:
+        """SIGKILL the process group, and read what was still in the pipe."""
+        self.process.kill_group()
+        await self.process.exited()
+        await self._serving
+
+    async def stop(self) -> int:
+        """End the agent in order; its exit status."""
+        await self.process.stop()
+        await self._serving
+        return (await self.process.ended()).status
+
+    async def end(self) -> tuple[str, ...]:
+        """End the agent in order; the last lines that it wrote to standard error."""
+        await self.stop()
+        return (await self.process.ended()).last_words
+
+
+def is_announcement(update: Json) -> bool:
+    """Whether an update speaks to the person about the session and is not part of the transcript."""
+    meta = update.get("_meta")
+    return isinstance(meta, dict) and any(key.startswith("acp-agent/") for key in meta)
+
+
+def resume_report(result: Json) -> Json:
+    """The resume report in the result of a load or resume."""
+    meta = result["_meta"]
+    assert isinstance(meta, dict)
+    report = meta["acp-agent/resume"]
+    assert isinstance(report, dict)
+    return report
+
+
+def checkpoint_report(result: Json) -> Json:
+    """The checkpoint report in the answer to a prompt."""
+    meta = result["_meta"]
+    assert isinstance(meta, dict)
+    report = meta["acp-agent/checkpoint"]
+    assert isinstance(report, dict)
+    return report
