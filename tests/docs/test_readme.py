@@ -1,0 +1,62 @@
+"""What the README says is so: its commands run, its flags are the flags, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from acp_agent.cli import main
+from acp_agent.config import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """The commands in the README's console blocks."""
+    return [
+        line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
+    ]
+
+
+def test_every_command_is_one_that_is_run() -> None:
+    # `make try` is run below. `make test` is what runs this test; CI does so too, and nothing else.
+    assert commands() == ["make try", "make test"]
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "exec make test"
+
+
+def test_make_try_proves_what_the_model_remembers() -> None:
+    done = subprocess.run(
+        ["make", "try"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PROOF HOLDS" in done.stdout.splitlines()[-1]
+
+
+def test_every_flag_is_documented_with_its_variable_and_key() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)[^`]*` \| (.*?) \|", README, re.MULTILINE))
+    flags = {
+        f"--{name.replace('_', '-')}": f"`ACP_AGENT_{name.upper()}`, `{name}`" for name in Settings.model_fields
+    }
+    assert rows == flags
+    assert all(flag in shown for flag in flags)
+
+
+def test_links_lead_to_files() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_example_of_a_resume_is_what_a_user_reads() -> None:
+    assert "Turn 4 was cut when the agent was stopped; what it finished is kept. All 4 turns" in README
