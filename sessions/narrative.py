@@ -81,8 +81,8 @@ def _state(item: Unfinished) -> str:
 def _context(plan: Plan) -> str:
     if plan.turns_summarised:
         lost = f"; {plan.turns_lost} lost" if plan.turns_lost else ""
-        have = f"the last {plan.turns_in_context} {_verb(plan.turns_in_context)} in the model's context"
-        return f"Of {plan.turns} turns, {have} and {plan.turns_summarised} before only as a summary{lost}."
+        last = "the last is" if plan.turns_in_context == 1 else f"the last {plan.turns_in_context} are"
+        return f"Of {plan.turns} turns, {last} in the model's context and {plan.turns_summarised} before only as a summary{lost}."
     if plan.turns_lost == 0:
         whole = "The one turn is" if plan.turns == 1 else f"All {plan.turns} turns are"
         return f"{whole} in the model's context."

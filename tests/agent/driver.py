@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acp.schema import RequestPermissionRequest, SessionNotification
 from pydantic import JsonValue
 
 from acp_agent.chat.process import AgentProcess
@@ -114,13 +115,18 @@ class Agent:
         self._serving = asyncio.create_task(self._peer.serve())
 
     def notified(self, method: str, params: Json) -> None:
-        """Part of `acp_agent.chat.rpc.Handler`."""
+        """Part of `acp_agent.chat.rpc.Handler`. Whatever is sent must be valid ACP."""
+        update = params["update"]
+        # The SDK knows no notices yet (acp-facts 3.3, item 4).
+        if isinstance(update, dict) and update["sessionUpdate"] != "notice":
+            SessionNotification.model_validate(params)
         self.received.append({"method": method, **params})
         self._changed.set()
 
     async def requested(self, method: str, params: Json) -> Json:
         """Part of `acp_agent.chat.rpc.Handler`."""
         assert method == "session/request_permission"
+        RequestPermissionRequest.model_validate(params)
         self.questions.append(params)
         self._changed.set()
         chosen = await self.choose(params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,10 @@ TOLD: dict[str, Evidence] = {
     "never prompted": evidence(0, Live.EQUAL),
     "verified, 1 turn": evidence(1, Live.EQUAL, checkpoints=(1,)),
     "verified, 3 turns": evidence(3, Live.EQUAL, checkpoints=(3,)),
+    "verified, 7 of 9 turns compacted": replace(evidence(9, Live.EQUAL, checkpoints=(9,)), live_summarised=7),
+    "verified, 7 of 9 turns compacted, 1 lost": replace(
+        evidence(9, Live.EQUAL, checkpoints=(checkpoint(9, user_turns=8),)), live_summarised=7
+    ),
     "verified, 1 of 3 turns lost earlier": evidence(3, Live.EQUAL, checkpoints=(checkpoint(3, user_turns=2),)),
     "ahead, 1 turn": evidence(1, Live.COMPLETE, open_turn=1),
     "ahead, 3 turns": evidence(3, Live.COMPLETE, open_turn=3, checkpoints=(2,)),

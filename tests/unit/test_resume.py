@@ -266,3 +266,17 @@ def test_evidence_of_an_unusable_trajectory_must_name_the_problem() -> None:
     nameless = replace(evidence(1, Live.UNUSABLE, problem=Reason.MISSING), problem=None)
     with pytest.raises(AssertionError, match="names the problem"):
         decide(nameless)
+
+
+@given(st.sampled_from(EVERY), st.integers(0, 5), st.integers(0, 5))
+def test_compacted_turns_are_neither_in_context_nor_lost(found: Evidence, live: int, stored: int) -> None:
+    plain = decide(found)
+    live, stored = min(live, found.live_user_turns), min(stored, *(c.user_turns for c in found.checkpoints), 9)
+    checkpoints = tuple(replace(c, summarised=stored) for c in found.checkpoints)
+    plan = decide(replace(found, live_summarised=live, checkpoints=checkpoints))
+    summarised = {Action.OPEN: live, Action.TRIM: live, Action.RESTORE: stored, Action.CREATE: 0}[plan.action]
+    assert plan.turns_summarised == summarised
+    assert plan.turns_in_context == plain.turns_in_context - summarised
+    assert (plan.turns, plan.turns_lost) == (plain.turns, plain.turns_lost)
+    # The harness's history still has them all.
+    assert contradiction(plan, visible=plan.most_visible, user_turns=plain.turns_in_context) is None
