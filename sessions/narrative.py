@@ -82,7 +82,8 @@ def _context(plan: Plan) -> str:
     if plan.turns_summarised:
         lost = f"; {plan.turns_lost} lost" if plan.turns_lost else ""
         last = "the last is" if plan.turns_in_context == 1 else f"the last {plan.turns_in_context} are"
-        return f"Of {plan.turns} turns, {last} in the model's context and {plan.turns_summarised} before only as a summary{lost}."
+        rest = f"{plan.turns_summarised} before only as a summary{lost}"
+        return f"Of {plan.turns} turns, {last} in the model's context and {rest}."
     if plan.turns_lost == 0:
         whole = "The one turn is" if plan.turns == 1 else f"All {plan.turns} turns are"
         return f"{whole} in the model's context."

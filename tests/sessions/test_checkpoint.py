@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -328,3 +330,44 @@ def test_a_checkpoint_is_found_by_its_number(session: Session) -> None:
     assert checkpoint.by_seq(session, 1) == stored
     with pytest.raises(LookupError):
         checkpoint.by_seq(session, 2)
+
+
+TAKE_FOREVER = """
+import sys
+from pathlib import Path
+from sessions import checkpoint
+from sessions.checkpoint import Streamed
+from sessions.journal import Journal
+from sessions.store import Store
+from tests.sessions import harness_db
+session = Store(Path(sys.argv[1])).open(sys.argv[2])
+journal = Journal(session)
+db = harness_db.make(session.trajectory_path, session.id, (), ())
+while True:
+    turn = journal.begin_turn("go on")
+    journal.append("user_message", f"u{turn}", {})
+    harness_db.add_turn(db)
+    streamed = Streamed(turn * 2, turn)
+    print(checkpoint.take(session, journal, turn=turn, stop_reason="end_turn", streamed=streamed).seq, flush=True)
+"""
+
+
+@pytest.mark.parametrize("last_seen", [1, 2, 7])
+def test_what_was_called_durable_before_a_kill_can_be_restored(tmp_path: Path, last_seen: int) -> None:
+    store = Store(tmp_path)
+    store.create(SESSION_ID, cwd="/work").close()
+    command = [sys.executable, "-c", TAKE_FOREVER, str(tmp_path), SESSION_ID]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == last_seen:
+                break
+        process.kill()
+    with store.open(SESSION_ID) as session:
+        newest, *_ = checkpoint.newest_first(session)
+        assert newest.seq >= last_seen
+        ended = [turn.turn for turn in Journal(session).turns() if turn.ended_at is not None]
+        assert ended == list(range(1, newest.turn + 1))
+        target = session.folder / "restored.db"
+        checkpoint.restore(session, newest, target)
+        assert len(harness_db.contents(target)["steps"]) == newest.turn * 2

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pydantic import JsonValue
 
+from sessions import schema
 from sessions.journal import INTERRUPTED, Journal, JournalError, MessageKind
 from sessions.store import Session, Store
 from tests.sessions.conftest import SESSION_ID, ticking_clock
@@ -25,6 +27,15 @@ KINDS: st.SearchStrategy[MessageKind] = st.sampled_from(["user_message", "agent_
 KEYS = st.sampled_from(["a", "b", "\ud800"])
 TEXT = st.text(st.characters(), max_size=10)  # lone surrogates too
 PAYLOADS = st.dictionaries(TEXT, st.one_of(st.none(), st.integers(), TEXT, st.lists(TEXT, max_size=2)), max_size=3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def impatient() -> Iterator[None]:
+    """A disk that refuses is not waited for, so that hypothesis can try many of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "BUSY_MILLISECONDS", 0)
+        yield
+
 
 Shown = tuple[int, str, str, dict[str, JsonValue], str]
 """Turn, kind, key, payload and text of an entry."""

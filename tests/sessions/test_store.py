@@ -154,6 +154,17 @@ def overwrite_pages(path: Path) -> None:
     path.write_bytes(content)
 
 
+def overwrite_a_page_of_entries(path: Path) -> None:
+    change(
+        path,
+        "INSERT INTO memory WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 100)"
+        " SELECT n, hex(zeroblob(500)) FROM n",
+    )
+    content = bytearray(path.read_bytes())
+    content[-8192:-4096] = b"\x55" * 4096
+    path.write_bytes(content)
+
+
 def put_a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -170,6 +181,7 @@ DAMAGED: dict[str, Callable[[Path], object]] = {
     "garbage": lambda path: path.write_bytes(b"\x17" * 8192),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:6000]),
     "overwritten": overwrite_pages,
+    "overwritten where it is not read at once": overwrite_a_page_of_entries,
     "directory": put_a_folder,
     "another program's": lambda path: change(path, "PRAGMA application_id = 7"),
     "no version": lambda path: change(path, "PRAGMA user_version = 0"),
@@ -383,6 +395,15 @@ def test_a_list_has_what_an_open_session_has_written_and_changes_nothing(store: 
     assert (summary.outcome, summary.reason) == (Outcome.RESUMED, Reason.VERIFIED)
 
 
+def test_a_log_without_content_does_not_make_a_list_write(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create(SESSION_ID, cwd="/work").close()
+    (folder_of(tmp_path) / "store.db-wal").touch()
+    before = harness_db.fingerprint(tmp_path)
+    assert [summary.damaged for summary in store.page().summaries] == [False]
+    assert harness_db.fingerprint(tmp_path) == before
+
+
 def test_a_list_does_not_read_past_what_is_damaged(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create(SESSION_ID, cwd="/work").close()
@@ -391,7 +412,7 @@ def test_a_list_does_not_read_past_what_is_damaged(tmp_path: Path) -> None:
     assert (summary.id, summary.damaged) == (SESSION_ID, True)
 
 
-@given(st.one_of(st.text(), st.sampled_from(["W10=", "WzEsMl0=", "e30=", "W1tbW1tb", "W" * 100_000])))
+@given(st.one_of(st.text(), st.sampled_from(["W10=", "WzEsMl0=", "e30=", "W1tbW1tb", "W1tb" * 50_000])))
 def test_a_cursor_that_is_not_ours_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         Store(Path("nowhere")).page(cursor=cursor)

@@ -36,6 +36,8 @@ class StubProcess:
             stderr=subprocess.PIPE,
             pass_fds=(self._write_alive,),
             cwd=ROOT,
+            # As an IDE starts it: whether `print` is buffered must not depend on the environment of the tests.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
         os.close(self._write_alive)
         self.ended_by_test = False

@@ -88,7 +88,7 @@ class StubAgent:
         await self.client._conn.send_notification("session/update", {"sessionId": session_id, "update": update})
 
     async def do_print(self, _session: str, rest: str) -> list[bool]:
-        print(rest)  # noqa: T201
+        print(f"@{rest}")  # noqa: T201
         os.write(1, rest.encode() + b"\n")
         subprocess.run(["sh", "-c", f"echo {rest}; cat; echo {rest} >&2"], check=True)  # noqa: ASYNC221
         return [os.get_inheritable(fd) for fd in self.protocol_fds]

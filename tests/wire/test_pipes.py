@@ -9,7 +9,8 @@ from acp_agent.wire.framing import Message, Request
 from acp_agent.wire.pipes import HIGH_WATER, READ_AHEAD, LineInput, LineOutput
 from tests.wire.client import PATIENCE
 
-LINE = b"x" * HIGH_WATER + b"\n"
+LINE = b"x" * (HIGH_WATER - 1) + b"\n"
+COUNT = 4
 
 
 def test_senders_wait_for_the_reader_and_flush_for_the_last_byte() -> None:
@@ -23,23 +24,23 @@ def test_senders_wait_for_the_reader_and_flush_for_the_last_byte() -> None:
         await output.room()
         assert turns
 
-        output.put(LINE)
-        output.put(LINE)
+        for _ in range(COUNT):
+            output.put(LINE)
         room = asyncio.ensure_future(output.room())
         flushed = asyncio.ensure_future(output.flush())
         taken = 0
         while not room.done():
-            assert taken < len(LINE) * 2
+            assert taken < len(LINE) * COUNT
             taken += len(await asyncio.to_thread(os.read, read_fd, 4096))
             await asyncio.sleep(0)
         assert not flushed.done()
-        while taken < len(LINE) * 2:
+        while taken < len(LINE) * COUNT:
             taken += len(await asyncio.to_thread(os.read, read_fd, 65536))
         await asyncio.wait_for(flushed, PATIENCE)
         assert output.backlog == 0
 
-        output.put(LINE)
-        output.put(LINE)
+        for _ in range(COUNT):
+            output.put(LINE)
         room = asyncio.ensure_future(output.room())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
