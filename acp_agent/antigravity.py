@@ -34,6 +34,7 @@ from acp_agent.steps import (
     GeminiEndpoint,
     HarnessDied,
     HarnessError,
+    HarnessNotStarted,
     HarnessRefused,
     McpServer,
     OpenAIEndpoint,
@@ -56,6 +57,9 @@ GUARDED_TOOLS = ("create_file", "edit_file", "run_command", "generate_image", "r
 
 CLOSE_SECONDS = 0.8
 """How long a harness may take to close in order before it is killed; 0.02 s is usual (facts, section 9)."""
+
+OPEN_SECONDS = 20.0
+"""How long a harness may take to open a conversation before it is killed; 0.1 to 1 s is usual."""
 
 TURN_START_SECONDS = 30.0
 """How long the harness may take to acknowledge a prompt before it counts as dead."""
@@ -90,14 +94,17 @@ class HarnessConfig:
 class Harness:
     """One running harness with one open conversation. Not for use by two tasks at once, except `cancel`."""
 
-    def __init__(self, agent: Agent, environments: PrivateEnvironments) -> None:
+    def __init__(self, agent: Agent, conversation_id: str, environments: PrivateEnvironments) -> None:
         self._agent: Any = agent
+        self._conversation_id = conversation_id
         self._environments = environments
         self._cancelled = False
         connection: Any = self._agent.conversation.connection
         self._process: Any = connection._process
         # The public history is cut to 10,000 steps; the handshake's is whole.
-        self.history: tuple[Step, ...] = tuple(_step(step) for step in connection._initial_history)
+        self.history: tuple[Step, ...] = tuple(
+            _step(step, conversation_id) for step in connection._initial_history
+        )
 
     @classmethod
     async def open(cls, config: HarnessConfig) -> Harness:
@@ -105,15 +112,22 @@ class Harness:
 
         Raises:
             HarnessRefused: the harness would not open it; the message holds the harness's own words.
+            HarnessNotStarted: it ended before it answered, or did not answer in time.
         """
         environments = PrivateEnvironments(config.conversation_id)
+        # The SDK waits for a starting harness in calls that nothing but its end can interrupt.
+        timer = threading.Timer(OPEN_SECONDS, _kill_started, [config.conversation_id])
+        timer.daemon = True
+        timer.start()
         try:
             agent = Agent(_agent_config(config, environments.wrap(config.mcp_servers)))
             await agent.__aenter__()
-        except (RuntimeError, ValueError, OSError, types.AntigravityValidationError) as error:
+        except Exception as error:
             environments.remove()
-            raise HarnessRefused(_one_line(str(error))) from error
-        return cls(agent, environments)
+            raise _why_not_open(error) from error
+        finally:
+            timer.cancel()
+        return cls(agent, config.conversation_id, environments)
 
     @property
     def alive(self) -> bool:
@@ -123,10 +137,10 @@ class Harness:
     async def turn(self, prompt: tuple[Part, ...]) -> AsyncIterator[Step]:
         """Send a prompt and yield every state of every step until the harness is idle.
 
-        After `cancel()` the iterator simply ends; `was_cancelled` tells.
+        After `cancel()` the iterator simply ends.
 
         Raises:
-            TurnFailed: the model or its endpoint failed; the harness is idle and usable.
+            TurnFailed: the model or its endpoint failed; the harness is idle, and best not used again.
             HarnessDied: the harness process is gone or never began the turn.
         """
         self._cancelled = False
@@ -144,8 +158,8 @@ class Harness:
                 while True:
                     # A harness that closed its connection a moment ago takes a prompt and never says a word.
                     patience = None if began else max(deadline - time.monotonic(), 0)
-                    step = _step(await asyncio.wait_for(anext(steps), patience))
-                    began = began or step.source is Source.USER
+                    step = _step(await asyncio.wait_for(anext(steps), patience), self._conversation_id)
+                    began = began or (step.source is Source.USER and not step.subagent)
                     yield step
             except StopAsyncIteration:
                 pass
@@ -166,11 +180,6 @@ class Harness:
             await asyncio.sleep(0.002)
         if failure and not self._cancelled:
             raise failure
-
-    @property
-    def was_cancelled(self) -> bool:
-        """Whether the last turn ended because of `cancel()`."""
-        return self._cancelled
 
     async def cancel(self) -> None:
         """Ask the harness to halt the running turn; the turn's iterator ends when the harness is idle."""
@@ -259,7 +268,7 @@ def unsupported_media(mime_type: str) -> bool:
     return mime_type not in types.Image._SUPPORTED_MIMES | types.Document._SUPPORTED_MIMES
 
 
-def _step(raw: Any) -> Step:
+def _step(raw: Any, conversation_id: str) -> Step:
     call = raw.tool_calls[0] if raw.tool_calls else None
     tool: ToolUse | None = None
     if call is not None:
@@ -273,9 +282,25 @@ def _step(raw: Any) -> Step:
         thinking=str(raw.thinking),
         tool=tool,
         error=str(raw.error),
-        depth=int(raw.depth),
-        compaction=raw.type is types.StepType.COMPACTION,
+        subagent="" if raw.trajectory_id in ("", conversation_id) else str(raw.trajectory_id),
     )
+
+
+def _why_not_open(error: Exception) -> HarnessError:
+    """What the failure to open says: the harness prints this phrase when it refuses a conversation."""
+    text = str(error)
+    log.info("the harness did not open: %s", text)
+    said, found, reason = text.partition("Failed to create agent: ")
+    if found:
+        return HarnessRefused(_one_line(reason))
+    return HarnessNotStarted(_one_line(said.partition("Stderr:")[0]) or type(error).__name__)
+
+
+def _kill_started(conversation_id: str) -> None:
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARKER_VARIABLE) == conversation_id:
+                process.kill()
 
 
 def _kill_tree(pid: int) -> None:
@@ -287,5 +312,7 @@ def _kill_tree(pid: int) -> None:
 
 
 def _one_line(text: str, limit: int = 600) -> str:
+    """An SDK message without the harness's log, which may quote paths and more that is nobody's business."""
+    text = text.partition("Harness stderr:")[0]
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

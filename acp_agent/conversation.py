@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -21,15 +21,16 @@ from acp_agent.antigravity import Harness, HarnessConfig, unsupported_media
 from acp_agent.config import Announce
 from acp_agent.loading import BroughtBack
 from acp_agent.prompts import Block
-from acp_agent.steps import Endpoint, HarnessDied, HarnessError, McpServer, Part, Source, Text, ToolUse
+from acp_agent.steps import Endpoint, HarnessDied, HarnessError, McpServer, Part, Source, Step, Text, ToolUse
 from acp_agent.toolcalls import Json
-from acp_agent.translate import MessageShown, Shown, Translator
+from acp_agent.translate import MessageShown, Shown, ToolShown, Translator
 from sessions import checkpoint
 from sessions.checkpoint import CheckpointError, Streamed
-from sessions.journal import Journal
+from sessions.journal import Journal, JournalError
 from sessions.lease import Lease
 from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
-from sessions.store import Session, now
+from sessions.session import Session, StoreRefused
+from sessions.store import now
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ CANCEL_SECONDS = 3.0
 
 PREVIEW_BYTES = 1 << 20
 """The largest file that a question about an edit shows in full as its old text."""
+
+RESULTS = ("status", "content", "rawOutput", "locations")
+"""The fields of a tool call that its end changes."""
 
 StopReason = Literal["end_turn", "cancelled"]
 
@@ -80,8 +84,18 @@ class Answer:
 class _Turn:
     number: int
     translator: Translator
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event
     last_text: str = ""
+    reached_the_model: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A checkpoint that is due: after which turn, how it ended, and the text that must be in it."""
+
+    turn: int
+    stop_reason: str
+    last_text: str
 
 
 class Conversation:
@@ -112,7 +126,10 @@ class Conversation:
         self._harness: Harness | None = None
         self._seen_steps: set[int] = set()
         self._user_steps = 0
+        self._note = session.recall("note")
         self._turn: _Turn | None = None
+        self._due: _Due | None = None
+        self._cancelled = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._order = asyncio.Lock()
@@ -120,7 +137,7 @@ class Conversation:
     @property
     def busy(self) -> bool:
         """Whether a turn runs."""
-        return self._turn is not None
+        return not self._idle.is_set()
 
     async def bring_back(self) -> ResumeReport:
         """Open the harness with the session's conversation, as well as that can be done, and say how well.
@@ -129,20 +146,23 @@ class Conversation:
         """
         await self._drop_harness()
         back = await loading.bring_back(self.session, self._journal, self._open_harness, require=self._require)
-        self._adopt(back)
-        self.session.record_outcome(back.report.outcome, back.report.reason)
+        self._take_over(back)
+        if back.report.reason is not Reason.NEVER_PROMPTED:
+            self._try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
         if back.report.reason is Reason.AHEAD:
-            # The turn is whole: from now on it is checkpointed like any other.
-            await self._checkpoint(self._journal.open_turn or back.report.turns, "end_turn", last_text="")
+            # The turn is whole: it is shown whole, and from now on checkpointed like any other.
+            turn = self._journal.open_turn
+            if turn is not None:
+                self._catch_up(turn, back.harness)
+            await self._checkpoint(_Due(turn or back.report.turns, "end_turn", ""))
+        elif back.report.outcome is not Outcome.RESUMED:
+            # What was lost has now been said and is in the note; it is not found anew at every load.
+            self._journal.give_up_open_turn()
         return back.report
 
     async def replay(self) -> None:
         """Show the client everything that it was shown before, from the journal."""
-        for entry in list(self._journal.entries()):
-            closed = None if self.busy else translate.close_interrupted(entry)
-            if closed is not None:
-                self._journal.put("tool_call", entry.key, closed)
-                entry = entry.with_payload(closed)  # noqa: PLW2901
+        for entry in self._journal.entries():
             for update in translate.replay(entry):
                 await self._client.update(self.session.id, update)
 
@@ -155,29 +175,28 @@ class Conversation:
             PromptFailed: the model or the harness failed during the turn.
             HarnessError: the harness could not be opened; nothing was begun.
         """
-        if self._turn is not None:
+        if self.busy:
             raise TurnInProgress
         unsupported = frozenset(filter(unsupported_media, prompts.media_types(blocks)))
         parts = prompts.to_parts(blocks, unsupported=unsupported)
-        # Taken before the first await, so that no second prompt can slip in while the harness opens.
-        turn = self._turn = _Turn(0, Translator(0, Path(self.session.info.cwd)))
+        # Before the first await, so that no second prompt can slip in while the harness opens.
         self._idle.clear()
+        self._cancelled = asyncio.Event()
         try:
             harness = await self._ready_harness()
             excerpt = prompts.excerpt(blocks)
-            turn.number = self._journal.begin_turn(excerpt)
-            turn.translator = Translator(turn.number, Path(self.session.info.cwd))
-            key = translate.user_message(turn.number)
-            self._journal.append("user_message", key, {"content": list(blocks)})
+            number = self._journal.begin_turn(excerpt)
+            turn = _Turn(number, Translator(number, Path(self.session.info.cwd)), self._cancelled)
+            self._turn = turn
+            self._journal.append("user_message", translate.user_message(number), {"content": list(blocks)})
             await self._tell_if_cut_short(parts)
-            note = self.session.recall("note")
-            if isinstance(note, str):
-                parts = (Text(f"<acp-agent-note>\n{note}\n</acp-agent-note>\n"), *parts)
+            if isinstance(self._note, str):
+                parts = (Text(f"<acp-agent-note>\n{self._note}\n</acp-agent-note>\n"), *parts)
             began = time.time()
             failure = await self._run(harness, turn, parts)
             if turn.cancelled.is_set():
                 harness.end_commands(since=began)
-            report = await self._end(turn, failure, excerpt, had_note=note is not None)
+            report = await self._end(turn, failure, excerpt)
             if failure is not None:
                 # A harness that failed a turn may close its connection a moment later (measured with 0.1.22).
                 await self._drop_harness()
@@ -191,10 +210,10 @@ class Conversation:
     async def cancel(self) -> None:
         """Halt the running turn, if there is one. Its prompt is then answered with `cancelled`."""
         turn, harness = self._turn, self._harness
-        if turn is None or turn.cancelled.is_set():
+        if not self.busy or self._cancelled.is_set():
             return
-        turn.cancelled.set()
-        if harness is None:
+        self._cancelled.set()
+        if harness is None or turn is None:
             return
         await harness.cancel()
         # The stream ends when the harness is idle; a harness that does not get there is ended.
@@ -207,8 +226,13 @@ class Conversation:
 
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
-        if self._turn is not None:
-            self._turn.cancelled.set()
+        self._cancelled.set()
+        if self._due is not None and self._harness is not None and not self.busy:
+            await self._checkpoint(self._due)
+        try:
+            self._journal.flush()
+        except JournalError as error:
+            log.error("session %s: what was shown last is lost: %s", self.session.id, error)
         await self._drop_harness()
         self.session.close()
         self._lease.release()
@@ -229,11 +253,8 @@ class Conversation:
             return None
         try:
             async for step in harness.turn(parts):
-                if not step.depth:
-                    self._user_steps += step.source is Source.USER and step.index not in self._seen_steps
-                    self._seen_steps.add(step.index)
-                    if step.source is Source.MODEL and step.tool is None and not step.error:
-                        turn.last_text = step.content
+                if not step.subagent:
+                    self._note_step(turn, step)
                 await self._show(turn.translator.step(step))
         except HarnessDied as died:
             await self._drop_harness()
@@ -242,19 +263,24 @@ class Conversation:
             return error
         return None
 
-    async def _end(
-        self, turn: _Turn, failure: HarnessError | None, excerpt: str, *, had_note: bool
-    ) -> CheckpointReport:
+    def _note_step(self, turn: _Turn, step: Step) -> None:
+        if step.source is Source.USER and step.index not in self._seen_steps:
+            self._user_steps += 1
+            if self._note is not None:
+                # It is stored as part of this prompt, so it has been delivered, whatever becomes of the turn.
+                self._note = None
+                self._try_to_store(lambda: self.session.remember("note", None))
+        self._seen_steps.add(step.index)
+        if step.source is Source.MODEL and step.tool is None and not step.error:
+            turn.last_text = step.content
+
+    async def _end(self, turn: _Turn, failure: HarnessError | None, excerpt: str) -> CheckpointReport:
         cancelled = turn.cancelled.is_set()
         await self._show(turn.translator.finish("cancelled" if cancelled else "failed" if failure else "ended"))
         stop = "cancelled" if cancelled else "error" if failure else "end_turn"
-        report = await self._checkpoint(
-            turn.number, stop, last_text="" if failure or cancelled else turn.last_text
-        )
-        if report.durable and had_note:
-            self.session.remember("note", None)
-        if self.session.info.title is None:
-            self.session.set_title(excerpt)
+        last_text = "" if failure or cancelled else turn.last_text
+        report = await self._checkpoint(_Due(turn.number, stop, last_text))
+        if self.session.info.title is None and self._try_to_store(lambda: self.session.set_title(excerpt)):
             update: Json = {"sessionUpdate": "session_info_update", "title": excerpt, "updatedAt": now()}
             await self._client.update(self.session.id, update)
         if not report.durable:
@@ -267,9 +293,10 @@ class Conversation:
             )
         return report
 
-    async def _checkpoint(self, number: int, stop_reason: str, *, last_text: str) -> CheckpointReport:
+    async def _checkpoint(self, wanted: _Due) -> CheckpointReport:
         began = time.perf_counter()
-        streamed = Streamed(visible=len(self._seen_steps), user_turns=self._user_steps, last_text=last_text)
+        streamed = Streamed(visible=len(self._seen_steps), user_turns=self._user_steps, last_text=wanted.last_text)
+        self._due = wanted
         try:
             if self._harness is None:
                 raise CheckpointError("The harness ended during the turn, so what it stored is not known yet.")
@@ -277,21 +304,22 @@ class Conversation:
                 checkpoint.take,
                 self.session,
                 self._journal,
-                turn=number,
-                stop_reason=stop_reason,
+                turn=wanted.turn,
+                stop_reason=wanted.stop_reason,
                 streamed=streamed,
             )
         except CheckpointError as error:
-            log.warning("session %s: turn %d is not durable: %s", self.session.id, number, error)
+            log.warning("session %s: turn %d is not durable: %s", self.session.id, wanted.turn, error)
             elapsed = (time.perf_counter() - began) * 1000
             return CheckpointReport(
-                turn=number,
+                turn=wanted.turn,
                 steps=len(self._seen_steps),
                 at=now(),
                 durable=False,
                 ms=round(elapsed, 1),
                 reason=str(error),
             )
+        self._due = None
         elapsed = (time.perf_counter() - began) * 1000
         return CheckpointReport(
             turn=stored.turn, steps=stored.steps, at=stored.at, durable=True, ms=round(elapsed, 1)
@@ -319,7 +347,8 @@ class Conversation:
             allowed, lasting = permissions.answer(chosen)
             if lasting:
                 self._rules[rule] = allowed
-                self.session.remember("permissions", dict[str, JsonValue](self._rules))
+                kept = dict[str, JsonValue](self._rules)
+                self._try_to_store(lambda: self.session.remember("permissions", kept))
         if not allowed:
             await self._show([turn.translator.refused(shown.key)])
         return allowed
@@ -339,7 +368,9 @@ class Conversation:
     async def _ready_harness(self) -> Harness:
         if self._harness is not None and self._harness.alive:
             return self._harness
-        await self.announce(await self.bring_back())
+        report = await self.bring_back()
+        if report.reason is not Reason.NEVER_PROMPTED:
+            await self.announce(report)
         assert self._harness is not None
         return self._harness
 
@@ -353,17 +384,43 @@ class Conversation:
         meta: Json = {"acp-agent/resume": report.wire()}
         await self._client.tell(self.session.id, severity, title, report.summary, meta)
 
-    def _adopt(self, back: BroughtBack) -> None:
+    def _take_over(self, back: BroughtBack) -> None:
         self._harness = back.harness
         self._seen_steps = {step.index for step in back.harness.history}
         self._user_steps = sum(step.source is Source.USER for step in back.harness.history)
-        self._remember_note(back.note)
+        note = back.note
+        if note is not None and not (isinstance(self._note, str) and note in self._note):
+            # Stored until it is delivered: the process may be killed again before the next prompt.
+            self._note = f"{self._note} {note}" if isinstance(self._note, str) else note
+            self._try_to_store(lambda: self.session.remember("note", self._note))
 
-    def _remember_note(self, note: str | None) -> None:
-        # Kept until a turn that carried it is checkpointed: the process may be killed again before that.
-        kept = self.session.recall("note")
-        if note is not None and not (isinstance(kept, str) and note in kept):
-            self.session.remember("note", f"{kept} {note}" if isinstance(kept, str) else note)
+    def _catch_up(self, number: int, harness: Harness) -> None:
+        """Complete the journal with what the harness finished after the client was last told of it."""
+        steps = harness.history
+        begun = max(place for place, step in enumerate(steps) if step.source is Source.USER)
+        translator = Translator(number, Path(self.session.info.cwd))
+        shown = [item for step in steps[begun + 1 :] for item in translator.step(step)]
+        known = {entry.key: entry for entry in self._journal.entries() if entry.turn == number}
+        for item in [*shown, *translator.finish("ended")]:
+            entry = known.get(item.key)
+            if isinstance(item, ToolShown):
+                results = {key: item.payload[key] for key in RESULTS if key in item.payload}
+                self._journal.put(
+                    "tool_call", item.key, {**item.payload, **(entry.payload if entry else {}), **results}
+                )
+            elif entry is None:
+                self._journal.append(item.kind, item.key, {}, item.delta)
+            elif item.delta != entry.text and item.delta.startswith(entry.text):
+                self._journal.stream(item.kind, item.key, item.delta[len(entry.text) :])
+
+    def _try_to_store(self, store: Callable[[], None]) -> bool:
+        """Store something that is worth less than the turn it belongs to; whether the disk took it."""
+        try:
+            store()
+        except StoreRefused as refused:
+            log.warning("%s", refused)
+            return False
+        return True
 
     async def _open_harness(self, resume: bool) -> Harness:
         return await Harness.open(

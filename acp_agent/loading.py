@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acp_agent.antigravity import Harness
-from acp_agent.steps import HarnessRefused, Source
+from acp_agent.steps import HarnessNotStarted, HarnessRefused, Source
 from sessions import checkpoint, evidence, leftovers, narrative, resume, trim
 from sessions.checkpoint import CheckpointUnusable
 from sessions.durable import replace_file
@@ -53,7 +53,8 @@ async def bring_back(
 
     The lease must be held. Raises:
         ResumeRefused: the outcome would be lower than `require`.
-        HarnessRefused: the harness cannot be started at all, not even with an empty conversation.
+        HarnessRefused: the harness opens nothing, not even an empty conversation.
+        HarnessNotStarted: the harness cannot be started; the files are as they were.
         HarnessStillRunning: an older harness of this session cannot be ended.
     """
     orphans = await asyncio.to_thread(leftovers.settle, session.id)
@@ -78,9 +79,13 @@ async def bring_back(
             refusal = resume.contradiction(plan, visible=len(harness.history), user_turns=user_turns)
             if refusal is None:
                 checks.append(_history_check(len(harness.history), user_turns))
-                report, note = _tell(
-                    session, journal, plan, checks=checks, orphans=orphans, moved_aside=moved_aside
-                )
+                try:
+                    report, note = _report(
+                        session, journal, plan, checks=checks, orphans=orphans, moved_aside=moved_aside
+                    )
+                except BaseException:
+                    await harness.close()
+                    raise
                 return BroughtBack(harness, report, note)
             await harness.close()
         assert refusal is not None
@@ -100,10 +105,16 @@ def unfinished(journal: Journal, turn: int) -> tuple[Unfinished, ...]:
 
 
 async def _open(open_harness: OpenHarness, plan: Plan) -> tuple[Harness | None, str | None]:
+    exists = plan.action is not Action.CREATE
     try:
-        return await open_harness(plan.action is not Action.CREATE), None
+        try:
+            return await open_harness(exists), None
+        except HarnessNotStarted as error:
+            # That says nothing of the conversation. If it happens again, nothing can be opened.
+            log.warning("the harness did not start, trying once more: %s", error)
+            return await open_harness(exists), None
     except HarnessRefused as refused:
-        if plan.action is Action.CREATE:
+        if not exists:
             raise
         return None, str(refused)
 
@@ -133,7 +144,7 @@ def _one_rung_down(found: Evidence, plan: Plan, refusal: str) -> Evidence:
     return resume.checkpoint_unusable(found, plan.checkpoint.seq, refusal)
 
 
-def _tell(
+def _report(
     session: Session,
     journal: Journal,
     plan: Plan,

@@ -10,9 +10,11 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import acp
 from acp import schema
@@ -29,20 +31,12 @@ from acp_agent.toolcalls import Json
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from acp_agent.wire.transport import StdioTransport
+from sessions.journal import JournalError
 from sessions.lease import Holder, Lease, SessionBusy
 from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
-from sessions.store import (
-    InvalidCursor,
-    Session,
-    SessionSummary,
-    Store,
-    StoreDamaged,
-    StoreTooNew,
-    UnknownSession,
-    new_session_id,
-    now,
-)
+from sessions.session import Session, SessionSummary, StoreDamaged, StoreRefused
+from sessions.store import InvalidCursor, Store, StoreTooNew, UnknownSession, new_session_id, now
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +53,7 @@ class AgentServer:
         self._offline_url = offline_url
         self._store = Store(settings.data_dir)
         self._open: dict[str, Conversation] = {}
-        self._loading: set[str] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._link: ClientLink | None = None
 
     def on_connect(self, conn: acp.Client) -> None:
@@ -100,26 +94,32 @@ class AgentServer:
             )
         servers = _mcp_servers(mcp_servers or ())
         session_id = new_session_id()
-        session = self._store.create(session_id, cwd=str(folder), client=self._client_name())
-        self._adopt(session, endpoint, folder, servers)
+        with _store_errors(session_id):
+            session = self._store.create(session_id, cwd=str(folder), client=self._client_name())
+            self._open[session_id] = self._take(session, endpoint, folder, servers)
         return {"sessionId": session_id}
 
     async def load_session(
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Bring a session back, replay all of it, and report exactly what was brought back."""
-        conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
-        await conversation.replay()
-        await self._send_info(conversation, report)
-        await conversation.announce(report)
+        async with self._exclusively(session_id):
+            conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
+            async with self._published(conversation):
+                with _store_errors(session_id):
+                    await conversation.replay()
+                await self._send_info(conversation, report)
+                await conversation.announce(report)
         return {"_meta": {"acp-agent/resume": report.wire()}}
 
     async def resume_session(
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Bring a session back without replaying it."""
-        conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
-        await self._send_info(conversation, report)
+        async with self._exclusively(session_id):
+            conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
+            async with self._published(conversation):
+                await self._send_info(conversation, report)
         # The protocol forbids messages before this response, and a client without notices is told by a message.
         self._link_or_fail().after_response(conversation.announce(report))
         return {"_meta": {"acp-agent/resume": report.wire()}}
@@ -137,7 +137,8 @@ class AgentServer:
                 reason="invalid_cursor",
                 details=str(error),
             ) from error
-        result: Json = {"sessions": [_entry(summary) for summary in page.summaries]}
+        # What cannot be read has no folder to name, and the protocol wants one.
+        result: Json = {"sessions": [_entry(summary) for summary in page.summaries if not summary.damaged]}
         if page.next_cursor is not None:
             result["nextCursor"] = page.next_cursor
         return result
@@ -147,7 +148,8 @@ class AgentServer:
         conversation = self._conversation(session_id)
         blocks = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in prompt]
         try:
-            answer = await conversation.prompt(blocks)
+            with _store_errors(session_id):
+                answer = await conversation.prompt(blocks)
         except TurnInProgress:
             raise _turn_in_progress(session_id, "a second prompt") from None
         except BadPrompt as error:
@@ -181,11 +183,12 @@ class AgentServer:
 
     async def close_session(self, session_id: str, **_: object) -> Json:
         """Cancel what runs and free the session; it stays on disk."""
-        conversation = self._conversation(session_id)
-        await conversation.cancel()
-        await conversation.wait_idle()
-        del self._open[session_id]
-        await conversation.close()
+        async with self._lock(session_id):
+            conversation = self._conversation(session_id)
+            await conversation.cancel()
+            await conversation.wait_idle()
+            del self._open[session_id]
+            await conversation.close()
         return {}
 
     async def ext_method(self, method: str, params: dict[str, JsonValue]) -> Json:
@@ -203,11 +206,8 @@ class AgentServer:
         if conversation := self._open.get(session_id):
             status: Json = dict(_session_meta(conversation.session.summary()))
             return {"sessionId": session_id, "open": True, "busy": conversation.busy, **status}
-        session = self._stored(session_id)
-        try:
+        with _store_errors(session_id), self._stored(session_id) as session:
             return {"sessionId": session_id, "open": False, "busy": False, **_session_meta(session.summary())}
-        finally:
-            session.close()
 
     async def shut_down(self) -> None:
         """Close every open session; called once the connection is gone."""
@@ -220,48 +220,70 @@ class AgentServer:
         endpoint = self._endpoint()
         folder = _folder(cwd, session_id)
         servers = _mcp_servers(mcp_servers or (), session_id)
-        if session_id in self._loading:
-            raise _turn_in_progress(session_id, "another load of it")
         if already := self._open.get(session_id):
             if already.busy:
                 raise _turn_in_progress(session_id, "a load")
             del self._open[session_id]
             await already.close()
-        self._loading.add(session_id)
-        try:
-            session = self._stored(session_id)
-            conversation = self._adopt(session, endpoint, folder, servers)
+        with _store_errors(session_id):
+            conversation = self._take(self._stored(session_id), endpoint, folder, servers)
             try:
                 return conversation, await conversation.bring_back()
             except BaseException as error:
-                del self._open[session_id]
                 await conversation.close()
                 if isinstance(error, ResumeRefused | HarnessError | HarnessStillRunning):
                     raise _not_brought_back(session_id, error) from error
                 raise
-        finally:
-            self._loading.discard(session_id)
 
-    def _adopt(
+    def _lock(self, session_id: str) -> asyncio.Lock:
+        """What opens and closes a session, one at a time."""
+        return self._locks.setdefault(session_id, asyncio.Lock())
+
+    @asynccontextmanager
+    async def _exclusively(self, session_id: str) -> AsyncIterator[None]:
+        """Open a session, unless it is being opened or closed already."""
+        lock = self._lock(session_id)
+        if lock.locked():
+            raise _turn_in_progress(session_id, "another load")
+        async with lock:
+            yield
+
+    @asynccontextmanager
+    async def _published(self, conversation: Conversation) -> AsyncIterator[None]:
+        """Let prompts reach a conversation once all of its opening is done; if that fails, close it."""
+        try:
+            yield
+        except BaseException:
+            await conversation.close()
+            raise
+        self._open[conversation.session.id] = conversation
+
+    def _take(
         self, session: Session, endpoint: Endpoint, folder: Path, servers: Sequence[McpServer]
     ) -> Conversation:
+        """Take the session's lease and make a conversation of it; on failure the session is closed."""
         try:
             lease = Lease.acquire(session.folder, Holder(pid=os.getpid(), client=self._client_name(), since=now()))
-        except SessionBusy as busy:
+        except BaseException as error:
             session.close()
-            raise _busy(session.id, busy) from busy
-        conversation = Conversation(
-            session,
-            lease,
-            self._link_or_fail(),
-            endpoint=endpoint,
-            workspaces=(folder,),
-            mcp_servers=servers,
-            require=self._settings.require,
-            announce=self._settings.announce,
-        )
-        self._open[session.id] = conversation
-        return conversation
+            if isinstance(error, SessionBusy):
+                raise _busy(session.id, error) from error
+            raise
+        try:
+            return Conversation(
+                session,
+                lease,
+                self._link_or_fail(),
+                endpoint=endpoint,
+                workspaces=(folder,),
+                mcp_servers=servers,
+                require=self._settings.require,
+                announce=self._settings.announce,
+            )
+        except BaseException:
+            session.close()
+            lease.release()
+            raise
 
     async def _send_info(self, conversation: Conversation, report: ResumeReport) -> None:
         info = conversation.session.info
@@ -304,14 +326,6 @@ class AgentServer:
                 details=str(error),
                 session_id=session_id,
             ) from error
-        except StoreDamaged as error:
-            raise AgentError(
-                errors.SESSION_DAMAGED,
-                "The store of this session cannot be read.",
-                reason="store_damaged",
-                details=str(error),
-                session_id=session_id,
-            ) from error
 
     def _endpoint(self) -> Endpoint:
         found = config.endpoint(self._settings, os.environ, offline_url=self._offline_url)
@@ -334,6 +348,31 @@ class AgentServer:
     def _link_or_fail(self) -> ClientLink:
         assert self._link is not None, "the SDK calls on_connect before any method"
         return self._link
+
+
+@contextmanager
+def _store_errors(session_id: str) -> Iterator[None]:
+    """Answer what the disk refused with a code of ours: -32603 would make some clients start a new session."""
+    try:
+        yield
+    except ConnectionError:
+        raise  # the client is gone, which has nothing to do with the disk
+    except (StoreRefused, JournalError, OSError) as error:
+        raise AgentError(
+            errors.STORE_REFUSED,
+            "This session could not be read or written on disk.",
+            reason="store_refused",
+            details=str(error),
+            session_id=session_id,
+        ) from error
+    except StoreDamaged as error:
+        raise AgentError(
+            errors.SESSION_DAMAGED,
+            "The store of this session cannot be read.",
+            reason="store_damaged",
+            details=str(error),
+            session_id=session_id,
+        ) from error
 
 
 def _folder(cwd: str, session_id: str | None = None) -> Path:
@@ -392,9 +431,9 @@ def _entry(summary: SessionSummary) -> Json:
 def _turn_in_progress(session_id: str, refused: str) -> AgentError:
     return AgentError(
         errors.TURN_IN_PROGRESS,
-        "The session is busy with a turn.",
+        "The session is busy.",
         reason="turn_in_progress",
-        details=f"Until it ends or is cancelled, {refused} is refused. The running turn goes on undisturbed.",
+        details=f"A turn runs, or it is being opened or closed: {refused} is refused, and what runs goes on.",
         session_id=session_id,
     )
 

@@ -52,7 +52,11 @@ class ToolUse:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One state of one step. A step is sent several times; `content` and `thinking` are the whole text."""
+    """One state of one step. A step is sent several times; `content` and `thinking` are the whole text.
+
+    `subagent` names the sub-agent that the step belongs to, empty for the session's own. Sub-agents number their
+    steps from 0 again, and the harness stores none of them with the session (facts, section 6).
+    """
 
     index: int
     source: Source
@@ -61,8 +65,7 @@ class Step:
     thinking: str = ""
     tool: ToolUse | None = None
     error: str = ""
-    depth: int = 0
-    compaction: bool = False
+    subagent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,11 @@ class HarnessError(Exception):
 
 
 class HarnessRefused(HarnessError):
-    """The harness would not open the conversation."""
+    """The harness runs, and would not open this conversation."""
+
+
+class HarnessNotStarted(HarnessError):
+    """The harness ended or hung before it said anything of the conversation, which so stands unaccused."""
 
 
 class HarnessDied(HarnessError):
@@ -136,4 +143,4 @@ class HarnessDied(HarnessError):
 
 
 class TurnFailed(HarnessError):
-    """The turn ended in an error of the model or its endpoint; the harness itself lives on."""
+    """The turn ended in an error of the model or its endpoint."""

@@ -62,9 +62,13 @@ def user_message(turn: int) -> str:
 
 
 def replay(entry: Entry) -> list[Json]:
-    """The updates that show a journal entry again."""
+    """The updates that show a journal entry again.
+
+    A tool call that never ended is shown as failed, since a client would let it spin for ever. The journal keeps
+    it as it was: it is what tells later what was cut.
+    """
     if entry.kind == "tool_call":
-        return [{"sessionUpdate": "tool_call", "toolCallId": entry.key, **entry.payload}]
+        return [{"sessionUpdate": "tool_call", "toolCallId": entry.key, **_as_ended(entry.payload)}]
     if entry.kind == "user_message":
         blocks = entry.payload["content"]
         assert isinstance(blocks, list)
@@ -72,17 +76,13 @@ def replay(entry: Entry) -> list[Json]:
     return [_chunk(entry.kind, entry.key, {"type": "text", "text": entry.text})] if entry.text else []
 
 
-def close_interrupted(entry: Entry) -> Json | None:
-    """The payload of a tool call whose process was killed, now closed; None for whatever had ended.
-
-    It is shown as failed, since a client would otherwise let it spin for ever.
-    """
-    if entry.kind != "tool_call" or entry.payload.get("status") not in ("pending", "in_progress"):
-        return None
-    content = entry.payload.get("content")
+def _as_ended(payload: Json) -> Json:
+    if payload.get("status") not in ("pending", "in_progress"):
+        return payload
+    content = payload.get("content")
     kept: list[JsonValue] = list(content) if isinstance(content, list) else []
     note = toolcalls.text_content("Interrupted: the agent was stopped before this ended.")
-    return {**entry.payload, "status": "failed", "content": [*kept, note]}
+    return {**payload, "status": "failed", "content": [*kept, note]}
 
 
 class Translator:
@@ -94,7 +94,7 @@ class Translator:
         self._messages = 0
         self._tools = 0
         self._sent: dict[tuple[MessageKind, int], tuple[str, str]] = {}
-        self._by_step: dict[int, str] = {}
+        self._by_step: dict[tuple[str, int], str] = {}
         self._calls: dict[str, Json] = {}
         self._asked: list[tuple[str, Subject]] = []
         self._created: set[str] = set()
@@ -102,9 +102,15 @@ class Translator:
         self._shown_errors: set[int] = set()
 
     def step(self, step: Step) -> list[Shown]:
-        """What a step's new state shows. Steps of the user and of sub-agents show nothing."""
-        if step.source is Source.USER or step.depth:
+        """What a step's new state shows.
+
+        The user's steps show nothing. Of a sub-agent's steps only those do that answer a permission question,
+        which the client has seen.
+        """
+        if step.source is Source.USER:
             return []
+        if step.subagent:
+            return self._subagent_step(step)
         if step.index in self._shown_errors:
             return []
         # A step is sent several times in the same state: only another one shows that the turn goes on.
@@ -168,18 +174,24 @@ class Translator:
         return [MessageShown(kind, key, delta)]
 
     def _tool_step(self, step: Step, tool: ToolUse) -> list[Shown]:
-        key = self._by_step.get(step.index)
+        place = (step.subagent, step.index)
+        key = self._by_step.get(place)
+        if key is not None:
+            return self._tool_result(key, step, tool)
+        key = self._answer_to(toolcalls.subject(tool))
         if key is None:
-            key = self._answer_to(toolcalls.subject(tool))
-            status = "in_progress"
-            if key is None:
-                first = self._show_tool(None, toolcalls.opening(tool, status=status, cwd=self._cwd))
-                self._by_step[step.index] = first.key
-                return [first, *self._tool_result(first.key, step, tool)]
-            self._by_step[step.index] = key
-            shown: list[Shown] = [self._show_tool(key, {"status": status})]
-            return shown + self._tool_result(key, step, tool)
-        return self._tool_result(key, step, tool)
+            first = self._show_tool(None, toolcalls.opening(tool, status="in_progress", cwd=self._cwd))
+        else:
+            first = self._show_tool(key, {"status": "in_progress"})
+        self._by_step[place] = first.key
+        return [first, *self._tool_result(first.key, step, tool)]
+
+    def _subagent_step(self, step: Step) -> list[Shown]:
+        if step.tool is None:
+            return []
+        asked = any(subject == toolcalls.subject(step.tool) for _, subject in self._asked)
+        known = (step.subagent, step.index) in self._by_step
+        return self._tool_step(step, step.tool) if asked or known else []
 
     def _tool_result(self, key: str, step: Step, tool: ToolUse) -> list[Shown]:
         if not self._is_open(key) or not step.status.ended:

@@ -42,6 +42,7 @@ def gather(session: Session, journal: Journal) -> Evidence:
         detail=detail,
         live_steps=len(opened),
         pending=end is not None,
+        open_turn_shown=shown_more,
         live_user_turns=live.user_turns,
         live_summarised=live.summarised_turns,
         tail_hidden=sum(step.step_type == trajectory.PLANNER_RESPONSE for step in tail),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import JsonValue
@@ -48,10 +48,6 @@ class Entry:
     kind: Kind
     payload: Payload
     text: str
-
-    def with_payload(self, payload: Payload) -> Entry:
-        """The same entry with another payload."""
-        return replace(self, payload=payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +103,15 @@ class Journal:
 
         self._write(write)
         return record.turn
+
+    def give_up_open_turn(self) -> None:
+        """End a turn that was cut and whose loss has been reported."""
+
+        def write(db: sqlite3.Connection) -> None:
+            for turn in _open_turns(db):
+                _end(db, turn, self._session.now(), INTERRUPTED)
+
+        self._write(write)
 
     def append(self, kind: MessageKind, key: str, payload: Payload, text: str = "") -> None:
         """Add a whole message."""

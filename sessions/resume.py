@@ -80,7 +80,8 @@ class CheckpointFacts:
 class Evidence:
     """What was found. Facts only; `sessions.evidence` gathers them.
 
-    `turns` counts the turns that were begun. `open_turn` is the last one if its end is not in the journal.
+    `turns` counts the turns that were begun. `open_turn` is the last one if its end is not in the journal, and
+    `open_turn_shown` whether the client was shown anything of it.
     `checkpoints` are those not known to be unusable, newest first. If the live trajectory is sound, `live_steps`
     counts its rows, `live_user_turns` the user's among them (`live_summarised` of these only in a summary), and
     `tail_hidden` those after the newest checkpoint that the harness may not show. `pending` says that the
@@ -98,6 +99,7 @@ class Evidence:
     live_user_turns: int = 0
     live_summarised: int = 0
     pending: bool = False
+    open_turn_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Plan:
     most_visible: int
     checkpoint: CheckpointFacts | None
     interrupted_turn: int | None
+    cut_turn_shown: bool
 
     @property
     def turns_lost(self) -> int:
@@ -126,8 +129,14 @@ class Plan:
 
     @property
     def holds_cut_turn(self) -> bool:
-        """Whether what is opened is newer than the checkpoint, so that it has the beginning of a cut turn."""
-        return self.most_visible > (self.checkpoint.visible if self.checkpoint else 0)
+        """Whether what is opened has the beginning of the turn that was cut."""
+        if self.most_visible <= (self.checkpoint.visible if self.checkpoint else 0):
+            return False
+        if self.interrupted_turn is None or self.cut_turn_shown:
+            return True
+        # What is newer than the checkpoint may be of a turn before, whose checkpoint was refused.
+        lost_before = self.checkpoint.turn - self.checkpoint.user_turns if self.checkpoint else 0
+        return self.turns_in_context + self.turns_summarised >= self.interrupted_turn - lost_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,4 +329,5 @@ def _plan(
         most_visible=most,
         checkpoint=checkpoint,
         interrupted_turn=cut,
+        cut_turn_shown=evidence.open_turn is None or evidence.open_turn_shown,
     )

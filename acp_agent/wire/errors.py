@@ -24,6 +24,7 @@ of the SDK carries the whole input, MCP server environments included (acp-facts 
 | -31004 | TURN_IN_PROGRESS | the session is still answering another prompt                               |
 | -31005 | SESSION_DAMAGED  | the store itself cannot be read                                             |
 | -31006 | HARNESS_FAILED   | the harness did not start, or died                                          |
+| -31007 | STORE_REFUSED    | the disk refused to read or write the session                               |
 
 The first seven are the protocol's (acp-facts 1.6); the others are this project's own, outside the two ranges that
 the protocol reserves (-32768 to -32000, -32899 to -32800).
@@ -51,9 +52,18 @@ STORE_TOO_NEW: Final = -31003
 TURN_IN_PROGRESS: Final = -31004
 SESSION_DAMAGED: Final = -31005
 HARNESS_FAILED: Final = -31006
+STORE_REFUSED: Final = -31007
 
 OWN_CODES: Final = frozenset(
-    {SESSION_BUSY, RESUME_REFUSED, STORE_TOO_NEW, TURN_IN_PROGRESS, SESSION_DAMAGED, HARNESS_FAILED}
+    {
+        SESSION_BUSY,
+        RESUME_REFUSED,
+        STORE_TOO_NEW,
+        TURN_IN_PROGRESS,
+        SESSION_DAMAGED,
+        HARNESS_FAILED,
+        STORE_REFUSED,
+    }
 )
 
 JsonObject: TypeAlias = dict[str, JsonValue]

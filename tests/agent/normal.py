@@ -36,7 +36,7 @@ def transcript(world: World, agent: Agent, answers: list[Json]) -> str:
     text = "\n".join(json.dumps(line, indent=1, ensure_ascii=False) for line in lines)
     text = text.replace(str(world.workspace), "<workspace>").replace(str(world.data_dir), "<data>")
     # An excerpt that the model makes is cut at a length, so where it ends depends on how long the path is.
-    cut = f"(<workspace>|{re.escape(str(world.root.parent))})[^”…]*…"
+    cut = f"(<workspace>|{re.escape(str(world.root.parent))})[^”…\\n]*…"
     text = re.sub(cut, "<workspace>…", text)
     text = _ASIDE.sub("aside/<when-why>", _ID.sub("<id>", _TIME.sub("<time>", text)))
     return re.sub(r'"(ms|pid)": [\d.]+', r'"\1": "<number>"', text)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 
 from acp_agent.chat.rpc import PeerGone
+from sessions.trajectory import PENDING
 from tests.agent.driver import Agent, Json, World, checkpoint_report
 from tests.agent.proof import assert_replay_equals, promise_holds, prompts
 
@@ -125,14 +130,15 @@ async def test_command_that_was_allowed_but_had_not_begun_never_runs(world: Worl
             when="before the command ran",
             seen=lambda: any(update.get("status") == "in_progress" for update in agent.updates()),
         )
-    # Whether the command had begun when the signal came is chance; if not, it must never begin.
-    began = (world.workspace / "started.txt").exists()
+    # Whether the harness had begun it when the signal came is chance (`tests.sessions.test_trim` leaves nothing to
+    # chance); if it had not, it must never begin.
+    pending = status_of_last_step(world, session_id) == PENDING
     async with world.agent() as agent:
         report = await agent.load(session_id, world.workspace)
         assert (report["outcome"], report["reason"]) == ("resumed", "interrupted")
         await promise_holds(world, agent, session_id, report, finished=[FIRST, SECOND])
         await agent.prompt(session_id, "Nothing else?")
-        assert (world.workspace / "started.txt").exists() is began
+        assert not (pending and (world.workspace / "started.txt").exists())
         await agent.kill()
     async with world.agent() as agent:
         report = await agent.load(session_id, world.workspace)
@@ -184,6 +190,17 @@ def objects(value: object) -> list[Json]:
     assert isinstance(value, list)
     assert all(isinstance(item, dict) for item in value)
     return value
+
+
+def status_of_last_step(world: World, session_id: str) -> int:
+    """The status of the newest row that a killed harness left."""
+    with TemporaryDirectory() as folder:
+        for path in world.trajectory(session_id).parent.glob(f"{session_id}.db*"):
+            shutil.copy(path, folder)
+        with closing(sqlite3.connect(Path(folder) / f"{session_id}.db")) as database:
+            (status,) = database.execute("SELECT status FROM steps ORDER BY idx DESC LIMIT 1").fetchone()
+    assert isinstance(status, int)
+    return status
 
 
 def in_workspace(world: World) -> list[psutil.Process]:

@@ -191,6 +191,7 @@ ENDS: dict[str, tuple[harness_db.Steps, tuple[int, ...], bool]] = {
     "compacted": (((14, 3), (15, 3), (23, 3)), (2,), True),
     "killed while streaming": (((14, 3), (15, 3), (14, 3), (15, 8)), (1,), False),
     "killed between a tool and the next answer": (((14, 3), (15, 3), (21, 3)), (), False),
+    "killed after its prompt": (((14, 3), (15, 3), (14, 3)), (1,), False),
     "killed after its last step": (((14, 3), (15, 3), (14, 3), (15, 3)), (1,), False),
     "cut turn before a whole one": (((14, 3), (15, 8), (14, 3), (15, 3)), (3,), True),
     "step 300": ((*[(15, 3)] * 300, (15, 3)), (300,), True),
@@ -218,6 +219,65 @@ def test_an_execution_record_in_another_form_is_not_believed(record: rows.SqlVal
     assert found.executions == 1
     assert found.ended_at is None or (isinstance(record, bytes) and found.ended_at >= 0)
     assert isinstance(found.whole, bool)
+
+
+# Measured with 0.1.22: a request after a compaction holds the last user message before the newest one, its summary,
+# and what came after.
+TURN = ((14, 3), (15, 3))
+COMPACTED: dict[str, tuple[harness_db.Steps, int]] = {
+    "never": ((*TURN, *TURN), 0),
+    "in the first turn": ((*TURN, (23, 3)), 0),
+    "in the third turn": ((*TURN, *TURN, *TURN, (23, 3)), 2),
+    "in the third of four": ((*TURN, *TURN, *TURN, (23, 3), *TURN), 2),
+    "twice": ((*TURN, *TURN, (23, 3), *TURN, *TURN, (23, 3), *TURN), 3),
+}
+
+
+@pytest.mark.parametrize("name", COMPACTED)
+def test_turns_before_a_compaction_are_summarised_but_for_the_last(tmp_path: Path, name: str) -> None:
+    steps, summarised = COMPACTED[name]
+    path = tmp_path / f"{ID}.db"
+    harness_db.make(path, ID, steps, (len(steps) - 1,)).close()
+    assert trajectory.read(path, conversation_id=ID, live=False).summarised_turns == summarised
+
+
+# Protocol buffers: field 3 among others of every kind, and records that are none or are cut.
+RECORDS: dict[bytes, int | None] = {
+    b"": 0,
+    b"\x08\x07": 0,
+    b"\x18\x05": 5,
+    b"\x18\xac\x02": 300,
+    b"\x09" + bytes(8) + b"\x18\x05": 5,
+    b"\x0d" + bytes(4) + b"\x18\x05": 5,
+    b"\x52\x02\x18\x09\x18\x05": 5,
+    b"\x18": None,
+    b"\x18\x80": None,
+    b"\x18\x05\x52\x03ab": None,
+    b"\x18\x05\x09" + bytes(7): None,
+    b"\x18\x05\x13": None,
+}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=bytes.hex)
+def test_the_end_of_an_execution_is_read_from_its_record(tmp_path: Path, record: bytes) -> None:
+    path = tmp_path / f"{ID}.db"
+    db = harness_db.make(path, ID)
+    db.execute("UPDATE executor_metadata SET data = ?", (record,))
+    db.close()
+    assert trajectory.read(path, conversation_id=ID, live=False).ended_at == RECORDS[record]
+
+
+def test_what_is_no_file_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / f"{ID}.db").mkdir()
+    with pytest.raises(TrajectoryProblem, match="is not a file"):
+        trajectory.read(tmp_path / f"{ID}.db", conversation_id=ID, live=False)
+
+
+def test_steps_without_a_user_message_are_all_of_one_turn(tmp_path: Path) -> None:
+    path = tmp_path / f"{ID}.db"
+    harness_db.make(path, ID, ((101, 3), (15, 3))).close()
+    found = trajectory.read(path, conversation_id=ID, live=False)
+    assert found.last_turn == found.steps
 
 
 def test_the_last_turn_begins_with_the_last_user_message(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def evidence(
         live_steps=steps,
         tail_hidden=hidden,
         live_user_turns=users,
+        open_turn_shown=open_turn is not None,
     )
 
 
