@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import acp
 from acp import schema
 
 from acp_agent.toolcalls import Json
 from acp_agent.wire.transport import StdioTransport
+
+
+class Client(Protocol):
+    """What a conversation needs of the client it talks to."""
+
+    async def update(self, session_id: str, update: Json) -> None:
+        """Send a `session/update`."""
+
+    async def ask(self, session_id: str, tool_call: Json, options: Sequence[Json]) -> str | None:
+        """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled."""
+
+    async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
+        """Tell the person something that is not part of the transcript: a notice, else a message."""
 
 
 class ClientLink:

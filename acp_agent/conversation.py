@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from pydantic import JsonValue
-
-from acp_agent import loading, permissions, prompts, toolcalls, translate
+from acp_agent import loading, prompts, translate
 from acp_agent.antigravity import Harness, HarnessConfig, unsupported_media
+from acp_agent.asking import Asking, existing_text
+from acp_agent.client_link import Client
 from acp_agent.config import Announce
 from acp_agent.loading import BroughtBack
 from acp_agent.prompts import Block
@@ -37,26 +37,10 @@ log = logging.getLogger(__name__)
 CANCEL_SECONDS = 3.0
 """How long a harness may take to halt a turn before it is killed and the turn counts as cut."""
 
-PREVIEW_BYTES = 1 << 20
-"""The largest file that a question about an edit shows in full as its old text."""
-
 RESULTS = ("status", "content", "rawOutput", "locations")
 """The fields of a tool call that its end changes."""
 
 StopReason = Literal["end_turn", "cancelled"]
-
-
-class Client(Protocol):
-    """What a conversation needs of the client it talks to."""
-
-    async def update(self, session_id: str, update: Json) -> None:
-        """Send a `session/update`."""
-
-    async def ask(self, session_id: str, tool_call: Json, options: Sequence[Json]) -> str | None:
-        """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled."""
-
-    async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
-        """Tell the person something that is not part of the transcript: a notice, else a message."""
 
 
 class TurnInProgress(Exception):
@@ -122,7 +106,7 @@ class Conversation:
         self._require = require
         self._announce = announce
         self._journal = Journal(session)
-        self._rules = permissions.rules_from(session.recall("permissions"))
+        self._asking = Asking(session, client)
         self._harness: Harness | None = None
         self._seen_steps: set[int] = set()
         self._user_steps = 0
@@ -338,32 +322,13 @@ class Conversation:
         turn = self._turn
         if turn is None or turn.cancelled.is_set():
             return False
-        shown = turn.translator.question(tool, await asyncio.to_thread(_existing_text, tool))
+        shown = turn.translator.question(tool, await asyncio.to_thread(existing_text, tool))
         await self._show([shown])
-        rule = permissions.rule(tool)
-        allowed = self._rules.get(rule)
-        if allowed is None:
-            chosen = await self._chosen_option(turn, {"toolCallId": shown.key, **shown.payload}, tool)
-            allowed, lasting = permissions.answer(chosen)
-            if lasting:
-                self._rules[rule] = allowed
-                kept = dict[str, JsonValue](self._rules)
-                self._try_to_store(lambda: self.session.remember("permissions", kept))
+        tool_call: Json = {"toolCallId": shown.key, **shown.payload}
+        allowed = await self._asking.allowed(tool, tool_call, turn.cancelled)
         if not allowed:
             await self._show([turn.translator.refused(shown.key)])
         return allowed
-
-    async def _chosen_option(self, turn: _Turn, tool_call: Json, tool: ToolUse) -> str | None:
-        asking = asyncio.ensure_future(self._client.ask(self.session.id, tool_call, permissions.options(tool)))
-        cancelled = asyncio.ensure_future(turn.cancelled.wait())
-        try:
-            await asyncio.wait({asking, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            return asking.result() if asking.done() and not turn.cancelled.is_set() else None
-        except ConnectionError:
-            return None  # the client is gone: nobody can allow anything
-        finally:
-            asking.cancel()
-            cancelled.cancel()
 
     async def _ready_harness(self) -> Harness:
         if self._harness is not None and self._harness.alive:
@@ -445,16 +410,3 @@ class Conversation:
         if self._turn is turn and self._harness is harness:
             log.warning("session %s: the harness did not halt; it is ended", self.session.id)
             harness.kill()
-
-
-def _existing_text(tool: ToolUse) -> str | None:
-    target = tool.args.get("TargetFile")
-    if tool.name not in toolcalls.EDITS or not isinstance(target, str):
-        return None
-    path = Path(target)
-    try:
-        if path.stat().st_size > PREVIEW_BYTES:
-            return ""
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None

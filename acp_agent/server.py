@@ -10,8 +10,8 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -20,7 +20,7 @@ import acp
 from acp import schema
 from pydantic import BaseModel, JsonValue
 
-from acp_agent import config
+from acp_agent import config, refusals
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, PromptFailed, TurnInProgress
@@ -31,11 +31,10 @@ from acp_agent.toolcalls import Json
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from acp_agent.wire.transport import StdioTransport
-from sessions.journal import JournalError
 from sessions.lease import Holder, Lease, SessionBusy
 from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
-from sessions.session import Session, SessionSummary, StoreDamaged, StoreRefused
+from sessions.session import Session, SessionSummary
 from sessions.store import InvalidCursor, Store, StoreTooNew, UnknownSession, new_session_id, now
 
 log = logging.getLogger(__name__)
@@ -94,7 +93,7 @@ class AgentServer:
             )
         servers = _mcp_servers(mcp_servers or ())
         session_id = new_session_id()
-        with _store_errors(session_id):
+        with refusals.store_errors(session_id):
             session = self._store.create(session_id, cwd=str(folder), client=self._client_name())
             self._open[session_id] = self._take(session, endpoint, folder, servers)
         return {"sessionId": session_id}
@@ -106,7 +105,7 @@ class AgentServer:
         async with self._exclusively(session_id):
             conversation, report = await self._bring_back(session_id, cwd, mcp_servers)
             async with self._published(conversation):
-                with _store_errors(session_id):
+                with refusals.store_errors(session_id):
                     await conversation.replay()
                 await self._send_info(conversation, report)
                 await conversation.announce(report)
@@ -148,10 +147,10 @@ class AgentServer:
         conversation = self._conversation(session_id)
         blocks = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in prompt]
         try:
-            with _store_errors(session_id):
+            with refusals.store_errors(session_id):
                 answer = await conversation.prompt(blocks)
         except TurnInProgress:
-            raise _turn_in_progress(session_id, "a second prompt") from None
+            raise refusals.turn_in_progress(session_id, "a second prompt") from None
         except BadPrompt as error:
             raise AgentError(
                 errors.INVALID_PARAMS,
@@ -170,7 +169,7 @@ class AgentServer:
                 _meta={"acp-agent/checkpoint": failed.report.wire()},
             ) from failed
         except (ResumeRefused, HarnessError, HarnessStillRunning) as error:
-            raise _not_brought_back(session_id, error) from error
+            raise refusals.not_brought_back(session_id, error) from error
         return {
             "stopReason": answer.stop_reason,
             "_meta": {"acp-agent/checkpoint": answer.checkpoint.wire()},
@@ -206,7 +205,7 @@ class AgentServer:
         if conversation := self._open.get(session_id):
             status: Json = dict(_session_meta(conversation.session.summary()))
             return {"sessionId": session_id, "open": True, "busy": conversation.busy, **status}
-        with _store_errors(session_id), self._stored(session_id) as session:
+        with refusals.store_errors(session_id), self._stored(session_id) as session:
             return {"sessionId": session_id, "open": False, "busy": False, **_session_meta(session.summary())}
 
     async def shut_down(self) -> None:
@@ -222,17 +221,17 @@ class AgentServer:
         servers = _mcp_servers(mcp_servers or (), session_id)
         if already := self._open.get(session_id):
             if already.busy:
-                raise _turn_in_progress(session_id, "a load")
+                raise refusals.turn_in_progress(session_id, "a load")
             del self._open[session_id]
             await already.close()
-        with _store_errors(session_id):
+        with refusals.store_errors(session_id):
             conversation = self._take(self._stored(session_id), endpoint, folder, servers)
             try:
                 return conversation, await conversation.bring_back()
             except BaseException as error:
                 await conversation.close()
                 if isinstance(error, ResumeRefused | HarnessError | HarnessStillRunning):
-                    raise _not_brought_back(session_id, error) from error
+                    raise refusals.not_brought_back(session_id, error) from error
                 raise
 
     def _lock(self, session_id: str) -> asyncio.Lock:
@@ -244,7 +243,7 @@ class AgentServer:
         """Open a session, unless it is being opened or closed already."""
         lock = self._lock(session_id)
         if lock.locked():
-            raise _turn_in_progress(session_id, "another load")
+            raise refusals.turn_in_progress(session_id, "another load")
         async with lock:
             yield
 
@@ -267,7 +266,7 @@ class AgentServer:
         except BaseException as error:
             session.close()
             if isinstance(error, SessionBusy):
-                raise _busy(session.id, error) from error
+                raise refusals.busy(session.id, error) from error
             raise
         try:
             return Conversation(
@@ -350,31 +349,6 @@ class AgentServer:
         return self._link
 
 
-@contextmanager
-def _store_errors(session_id: str) -> Iterator[None]:
-    """Answer what the disk refused with a code of ours: -32603 would make some clients start a new session."""
-    try:
-        yield
-    except ConnectionError:
-        raise  # the client is gone, which has nothing to do with the disk
-    except (StoreRefused, JournalError, OSError) as error:
-        raise AgentError(
-            errors.STORE_REFUSED,
-            "This session could not be read or written on disk.",
-            reason="store_refused",
-            details=str(error),
-            session_id=session_id,
-        ) from error
-    except StoreDamaged as error:
-        raise AgentError(
-            errors.SESSION_DAMAGED,
-            "The store of this session cannot be read.",
-            reason="store_damaged",
-            details=str(error),
-            session_id=session_id,
-        ) from error
-
-
 def _folder(cwd: str, session_id: str | None = None) -> Path:
     path = Path(cwd)
     if path.is_absolute():
@@ -426,44 +400,3 @@ def _entry(summary: SessionSummary) -> Json:
     if summary.updated_at is not None:
         entry["updatedAt"] = summary.updated_at
     return entry
-
-
-def _turn_in_progress(session_id: str, refused: str) -> AgentError:
-    return AgentError(
-        errors.TURN_IN_PROGRESS,
-        "The session is busy.",
-        reason="turn_in_progress",
-        details=f"A turn runs, or it is being opened or closed: {refused} is refused, and what runs goes on.",
-        session_id=session_id,
-    )
-
-
-def _busy(session_id: str, busy: SessionBusy) -> AgentError:
-    holder = busy.holder
-    by = f"{holder.client} (process {holder.pid}) since {holder.since}" if holder else "another process"
-    return AgentError(
-        errors.SESSION_BUSY,
-        "This session is open in another process.",
-        reason="session_busy",
-        details=f"It is held by {by}. Close it there first.",
-        session_id=session_id,
-        holder={"pid": holder.pid, "client": holder.client, "since": holder.since} if holder else None,
-    )
-
-
-def _not_brought_back(session_id: str, error: Exception) -> AgentError:
-    if isinstance(error, ResumeRefused):
-        return AgentError(
-            errors.RESUME_REFUSED,
-            f"The session could only be {error.plan.outcome.value}; at least {error.required.value} is required.",
-            reason=error.plan.reason.value,
-            details=str(error),
-            session_id=session_id,
-        )
-    return AgentError(
-        errors.HARNESS_FAILED,
-        "The harness could not open this session.",
-        reason="harness_failed",
-        details=str(error),
-        session_id=session_id,
-    )

@@ -36,7 +36,8 @@ FLUSH_GRACE: Final = 0.2
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _ARM: Final = 0
-_KILL_ROUNDS: Final = 3
+_KILL_ROUNDS: Final = 2
+_KILL_WAIT: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +135,7 @@ def kill_descendants() -> None:
         for child in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
+        psutil.wait_procs(alive, timeout=_KILL_WAIT)
 
 
 def _runs(process: psutil.Process) -> bool:
