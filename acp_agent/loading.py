@@ -1,22 +1,23 @@
 """Brings a session back: evidence, decision, restore, open, verify, and the next rung if the verification fails.
 
 Everything that is decided is decided in `sessions.resume`; this module carries plans out. Until a plan is carried
-out nothing on disk changes, so a refusal leaves every byte as it was.
+out nothing on disk changes, and a load that comes to nothing is undone: what was there is there again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from acp_agent.antigravity import Harness
-from acp_agent.steps import HarnessNotStarted, HarnessRefused, Source
+from acp_agent.steps import HarnessError, HarnessNotStarted, HarnessRefused, Source
 from sessions import checkpoint, evidence, leftovers, narrative, resume, trim
 from sessions.checkpoint import CheckpointUnusable
-from sessions.durable import replace_file
+from sessions.durable import replace_file, sync_folder
 from sessions.journal import Entry, Journal
 from sessions.report import Check, CheckpointRef, Interrupted, Orphan, Outcome, Reason, ResumeReport, Unfinished
 from sessions.resume import Action, Evidence, Plan
@@ -57,22 +58,32 @@ async def bring_back(
         HarnessNotStarted: the harness cannot be started; the files are as they were.
         HarnessStillRunning: an older harness of this session cannot be ended.
     """
+    moved: list[Path] = []
+    try:
+        return await _climb_down(session, journal, open_harness, require, moved)
+    except (ResumeRefused, HarnessError):
+        await asyncio.to_thread(_put_back, session, moved)
+        raise
+
+
+async def _climb_down(
+    session: Session, journal: Journal, open_harness: OpenHarness, require: Outcome | None, moved: list[Path]
+) -> BroughtBack:
+    """Take one rung after the other until one holds; `moved` says what was moved aside meanwhile, in order."""
     orphans = await asyncio.to_thread(leftovers.settle, session.id)
     found = await asyncio.to_thread(evidence.gather, session, journal)
     checks = [_live_check(found)]
-    moved_aside: Path | None = None
     while True:
         plan = resume.decide(found)
         if require is not None and plan.outcome.rung > require.rung:
             raise ResumeRefused(plan, require, found.detail)
         try:
-            moved = await asyncio.to_thread(_prepare, session, plan)
+            moved += await asyncio.to_thread(_prepare, session, plan)
         except CheckpointUnusable as unusable:
             assert plan.checkpoint is not None
             checks.append(Check(name=f"checkpoint {plan.checkpoint.turn}", ok=False, detail=unusable.detail))
             found = resume.checkpoint_unusable(found, plan.checkpoint.seq, unusable.detail)
             continue
-        moved_aside = moved_aside or moved
         harness, refusal = await _open(open_harness, plan)
         if harness is not None:
             user_turns = sum(step.source is Source.USER for step in harness.history)
@@ -81,7 +92,12 @@ async def bring_back(
                 checks.append(_history_check(len(harness.history), user_turns))
                 try:
                     report, note = _report(
-                        session, journal, plan, checks=checks, orphans=orphans, moved_aside=moved_aside
+                        session,
+                        journal,
+                        plan,
+                        checks=checks,
+                        orphans=orphans,
+                        moved_aside=moved[0] if moved else None,
                     )
                 except BaseException:
                     await harness.close()
@@ -119,12 +135,25 @@ async def _open(open_harness: OpenHarness, plan: Plan) -> tuple[Harness | None, 
         return None, str(refused)
 
 
-def _prepare(session: Session, plan: Plan) -> Path | None:
-    """Put on disk what the plan wants opened; returns where the files that were there are now."""
+def _put_back(session: Session, moved: list[Path]) -> None:
+    """Make a load that came to nothing undone: what was there first takes its place again."""
+    if not moved:
+        return
+    for path in session.trajectory_dir.glob(f"{session.trajectory_path.name}*"):
+        path.unlink()
+    for path in moved[0].iterdir():
+        path.rename(session.trajectory_dir / path.name)
+    sync_folder(session.trajectory_dir)
+    for folder in moved:  # the later ones hold copies that this load made itself
+        shutil.rmtree(folder)
+
+
+def _prepare(session: Session, plan: Plan) -> list[Path]:
+    """Put on disk what the plan wants opened; returns the folder that the files are in now that were there."""
     if plan.action is Action.OPEN:
-        return None
+        return []
     if plan.action is Action.CREATE:
-        return session.move_aside(plan.reason.value)
+        return [aside] if (aside := session.move_aside(plan.reason.value)) else []
     # Made and checked first: the files that are there keep their place until there is something to put there.
     restored = session.trajectory_dir / "restored.db"
     if plan.action is Action.TRIM:
@@ -132,9 +161,9 @@ def _prepare(session: Session, plan: Plan) -> Path | None:
     else:
         assert plan.checkpoint is not None
         checkpoint.restore(session, checkpoint.by_seq(session, plan.checkpoint.seq), restored)
-    moved = session.move_aside(plan.reason.value)
+    aside = session.move_aside(plan.reason.value)
     replace_file(restored, session.trajectory_path)
-    return moved
+    return [aside] if aside else []
 
 
 def _one_rung_down(found: Evidence, plan: Plan, refusal: str) -> Evidence:
