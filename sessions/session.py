@@ -146,10 +146,6 @@ class Session:
         """Remember how the session was last brought back. Durable."""
         self._change("UPDATE session SET outcome = ?, reason = ?", outcome.value, reason.value)
 
-    def touch(self) -> None:
-        """Say that the session was used just now."""
-        self._change("UPDATE session SET updated_at = ?", self.now())
-
     def remember(self, key: str, value: JsonValue) -> None:
         """Keep a small value under a key, in place of the one before; None forgets it. Durable."""
         if value is None:

@@ -117,11 +117,6 @@ class Trajectory:
         return self.steps[start:]
 
     @property
-    def unfinished(self) -> tuple[Step, ...]:
-        """The steps that have no end. If they were cut they stay so, unless they had not started."""
-        return tuple(step for step in self.steps if step.unfinished)
-
-    @property
     def not_started(self) -> tuple[Step, ...]:
         """The steps that were allowed but not begun. The harness runs a pending tool when the next turn starts."""
         return tuple(step for step in self.steps if step.status in NOT_STARTED)

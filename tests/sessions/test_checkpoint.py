@@ -274,7 +274,8 @@ ROWS = "UPDATE checkpoint_row SET"
 OF_FIRST = "FROM checkpoint_row WHERE seq = 1 AND table_name = 'steps' AND row_id = 0"
 STEPS = "WHERE seq = 2 AND table_name = 'steps'"
 DAMAGE = {
-    "content": f"{ROWS} content = (SELECT content {OF_FIRST}) {STEPS} AND row_id = 3",
+    "older content": f"{ROWS} content = (SELECT content {OF_FIRST}) {STEPS} AND row_id = 0",
+    "content of another row": f"{ROWS} content = (SELECT content {OF_FIRST}) {STEPS} AND row_id = 3",
     "content of another table": f"{ROWS} content = (SELECT content {OF_FIRST}) WHERE seq = 2",
     "content that is no content": f"{ROWS} content = x'00' WHERE seq = 2",
     "content and digest": f"{ROWS} (content, digest) = (SELECT content, digest {OF_FIRST}) {STEPS}",
@@ -298,6 +299,7 @@ def test_a_checkpoint_that_is_not_what_was_stored_is_not_restored(session: Sessi
             journal.begin_turn("x")
             take(session, journal)
             harness_db.add_turn(db, text=f"answer {len(journal.turns())}")
+            db.execute("UPDATE steps SET task_details = 'changed after the first' WHERE idx = 0")
     first, second, third = reversed(checkpoint.newest_first(session))
     target = session.folder / "restored.db"
     checkpoint.restore(session, third, target)

@@ -246,13 +246,6 @@ def test_what_is_remembered_outlives_the_process(memory: dict[str, JsonValue], t
             assert info.updated_at > info.created_at
 
 
-def test_a_use_is_noted(session: Session) -> None:
-    before = session.info
-    session.touch()
-    assert session.info.updated_at > before.updated_at
-    assert session.info.created_at == before.created_at
-
-
 def test_a_change_that_the_disk_refuses_is_an_error_and_changes_nothing(session: Session) -> None:
     session.remember("key", "kept")
     other = sqlite3.connect(session.folder / "store.db", isolation_level=None)
@@ -261,7 +254,6 @@ def test_a_change_that_the_disk_refuses_is_an_error_and_changes_nothing(session:
         lambda: session.remember("key", "lost"),
         lambda: session.set_title("lost"),
         lambda: session.record_outcome(Outcome.FRESH, Reason.EMPTY),
-        session.touch,
     ]
     for attempt in attempts:
         with pytest.raises(StoreRefused, match="locked"):

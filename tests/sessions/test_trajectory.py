@@ -145,7 +145,7 @@ def test_a_whole_trajectory_is_read_and_left_as_it_was(tmp_path: Path, leave: Ca
     assert [(step.idx, step.step_type, step.status) for step in found.steps] == [(0, 14, 3), (1, 15, 3)]
     assert (found.trajectory_id, found.user_turns, found.executions, found.ended_at) == (ID, 1, 1, 1)
     assert found.whole
-    assert not found.unfinished
+    assert not any(step.unfinished for step in found.steps)
 
 
 def test_a_database_that_is_open_is_read_in_place_with_its_log(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_an_execution_record_in_another_form_is_not_believed(record: rows.SqlVal
     assert isinstance(found.whole, bool)
 
 
-# Measured with 0.1.22: a request after a compaction holds the last user message before the newest one, its summary,
-# and what came after.
+# Measured with 0.1.22: a request after compactions holds the last user message before the newest of them, its
+# summary, and what came after.
 TURN = ((14, 3), (15, 3))
 COMPACTED: dict[str, tuple[harness_db.Steps, int]] = {
     "never": ((*TURN, *TURN), 0),
@@ -285,7 +285,7 @@ def test_the_last_turn_begins_with_the_last_user_message(tmp_path: Path) -> None
     harness_db.make(path, ID, ((14, 3), (15, 8), (14, 3), (15, 3), (21, 2), (21, 1))).close()
     found = trajectory.read(path, conversation_id=ID, live=False)
     assert [step.idx for step in found.last_turn] == [2, 3, 4, 5]
-    assert [step.idx for step in found.unfinished] == [1, 4, 5]
+    assert [step.idx for step in found.steps if step.unfinished] == [1, 4, 5]
     assert [step.idx for step in found.not_started] == [5]
 
 
