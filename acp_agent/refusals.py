@@ -14,7 +14,7 @@ from sessions.session import StoreDamaged, StoreRefused
 
 
 @contextmanager
-def store_errors(session_id: str) -> Iterator[None]:
+def store_errors(session_id: str | None) -> Iterator[None]:
     """Answer what the disk refused with a code of ours: -32603 would make some clients start a new session."""
     try:
         yield
@@ -23,7 +23,7 @@ def store_errors(session_id: str) -> Iterator[None]:
     except (StoreRefused, JournalError, OSError) as error:
         raise AgentError(
             errors.STORE_REFUSED,
-            "This session could not be read or written on disk.",
+            "The disk could not be read or written.",
             reason="store_refused",
             details=str(error),
             session_id=session_id,

@@ -128,7 +128,8 @@ class AgentServer:
         if cwd is not None:
             cwd = str(_folder(cwd))
         try:
-            page = await asyncio.to_thread(self._store.page, cwd=cwd, cursor=cursor, limit=PAGE_SIZE)
+            with refusals.store_errors(None):
+                page = await asyncio.to_thread(self._store.page, cwd=cwd, cursor=cursor, limit=PAGE_SIZE)
         except InvalidCursor as error:
             raise AgentError(
                 errors.INVALID_PARAMS,

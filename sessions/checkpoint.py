@@ -45,9 +45,9 @@ class CheckpointUnusable(Exception):
 class Checkpoint:
     """A stored checkpoint, numbered by `seq` and taken after `turn`.
 
-    `steps` counts the rows of the harness's steps, `visible` those that it shows, `user_turns` the user's messages
-    among them, `summarised_turns` those of these that a compaction left to the model only as a summary, and
-    `executions` the recorded ends of executions. `at` is an RFC 3339 time. The digest is over all of this, the
+    `steps` counts the rows of the harness's steps, `visible` those that it surely shows, `user_turns` the user's
+    messages among them, `summarised_turns` those of these that a compaction left to the model only as a summary,
+    and `executions` the recorded ends of executions. `at` is an RFC 3339 time. The digest is over all of this, the
     rows that changed, and the digest of the checkpoint before.
     """
 
@@ -110,7 +110,7 @@ def take(session: Session, journal: Journal, *, turn: int, stop_reason: str, str
         _sync_harness(session)
         with session.transaction(durable=True) as db:
             journal.store_ends(db)
-            stored = _store(db, image, found, turn=turn, visible=streamed.visible, at=session.now())
+            stored = _store(db, image, found, turn=turn, at=session.now())
         # The commit synced the log, but not its name if it is new.
         durable.sync_folder(session.folder)
     except JournalError as error:
@@ -203,9 +203,7 @@ def _sync_harness(session: Session) -> None:
     durable.sync_folder(session.trajectory_dir)
 
 
-def _store(
-    db: sqlite3.Connection, image: Image, found: Trajectory, *, turn: int, visible: int, at: str
-) -> Checkpoint:
+def _store(db: sqlite3.Connection, image: Image, found: Trajectory, *, turn: int, at: str) -> Checkpoint:
     previous = db.execute("SELECT seq, digest FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone() or (0, b"")
     held = _digests(db, previous[0])
     present = {(row.table, row.row_id): row for row in image.rows}
@@ -216,7 +214,7 @@ def _store(
         seq=previous[0] + 1,
         turn=turn,
         steps=len(found.steps),
-        visible=visible,
+        visible=found.surely_shown,
         user_turns=found.user_turns,
         summarised_turns=found.summarised_turns,
         executions=found.executions,

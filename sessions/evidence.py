@@ -45,7 +45,9 @@ def gather(session: Session, journal: Journal) -> Evidence:
         open_turn_shown=shown_more,
         live_user_turns=live.user_turns,
         live_summarised=live.summarised_turns,
-        tail_hidden=sum(step.step_type == trajectory.PLANNER_RESPONSE for step in tail),
+        tail_hidden=sum(
+            step.step_type in (trajectory.PLANNER_RESPONSE, trajectory.SYSTEM_MESSAGE) for step in tail
+        ),
     )
 
 

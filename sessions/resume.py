@@ -63,8 +63,8 @@ class Action(Enum):
 class CheckpointFacts:
     """A stored checkpoint: its number, the turn it was taken after, and the steps and user turns in it.
 
-    `visible` is the number of steps that the harness shows of it (a message that is nothing but a tool request
-    has a row, but is not shown). `summarised` of the user turns are in the model's context only as a summary.
+    `visible` is the number of steps that the harness surely shows of it (a message that is nothing but a tool
+    request has a row, but is not shown). `summarised` of the user turns are in the context only as a summary.
     """
 
     seq: int
@@ -106,8 +106,7 @@ class Evidence:
 class Plan:
     """How the session is brought back, and what will then be true.
 
-    `fewest_visible` and `most_visible` bound the number of steps in the reopened harness's history; they are
-    equal where that number is known.
+    `fewest_visible` and `most_visible` bound the number of steps in the reopened harness's history.
     """
 
     action: Action
@@ -130,7 +129,7 @@ class Plan:
     @property
     def holds_cut_turn(self) -> bool:
         """Whether what is opened has the beginning of the turn that was cut."""
-        if self.most_visible <= (self.checkpoint.visible if self.checkpoint else 0):
+        if self.most_visible <= (self.checkpoint.steps if self.checkpoint else 0):
             return False
         if self.interrupted_turn is None or self.cut_turn_shown:
             return True
@@ -313,11 +312,11 @@ def _plan(
     if checkpoint is not None:
         users, summarised = checkpoint.user_turns, checkpoint.summarised
         visible, steps = checkpoint.visible, checkpoint.steps
-    fewest = most = visible
+    fewest, most = visible, steps
     if action in (Action.OPEN, Action.TRIM):
         users, summarised = evidence.live_user_turns, evidence.live_summarised
-        most = visible + evidence.live_steps - steps
-        fewest = most - evidence.tail_hidden
+        most = evidence.live_steps
+        fewest = visible + most - steps - evidence.tail_hidden
     return Plan(
         action=action,
         outcome=outcome,

@@ -76,7 +76,7 @@ CREATE TABLE checkpoint (
     seq INTEGER PRIMARY KEY,
     turn INTEGER NOT NULL,                  -- the turn it was taken after
     steps INTEGER NOT NULL,                 -- rows in the harness's steps table
-    visible INTEGER NOT NULL,               -- steps that the harness shows of them
+    visible INTEGER NOT NULL,               -- steps that the harness surely shows of them
     user_turns INTEGER NOT NULL,
     summarised_turns INTEGER NOT NULL,      -- of these, the ones that the model gets only in a summary
     executions INTEGER NOT NULL,            -- rows in the harness's executor_metadata table

@@ -26,6 +26,7 @@ USER_INPUT = 14
 PLANNER_RESPONSE = 15
 """A message of the model. One that only asks for a tool has a row, but the harness does not show it."""
 ERROR_MESSAGE = 17
+SYSTEM_MESSAGE = 101
 COMPACTION = 23
 """A summary that takes the place of what was before it, except for the user's last message."""
 
@@ -98,6 +99,15 @@ class Trajectory:
     def user_turns(self) -> int:
         """The number of the user's messages."""
         return sum(step.step_type == USER_INPUT for step in self.steps)
+
+    @property
+    def surely_shown(self) -> int:
+        """How many of the steps the harness shows in any case.
+
+        It does not show a message that is nothing but a tool request, and may or may not show what sub-agents and
+        background work report.
+        """
+        return sum(step.step_type not in (PLANNER_RESPONSE, SYSTEM_MESSAGE) for step in self.steps)
 
     @property
     def summarised_turns(self) -> int:

@@ -91,12 +91,13 @@ def test_what_is_opened_is_what_the_outcome_says() -> None:
         if plan.action is Action.OPEN:
             assert plan.outcome is Outcome.RESUMED, found
             assert plan.turns_in_context == found.live_user_turns, found
-            assert plan.most_visible - plan.fewest_visible == found.tail_hidden, found
+            newest_hidden = found.checkpoints[0].steps - found.checkpoints[0].visible if plan.checkpoint else 0
+            assert plan.most_visible - plan.fewest_visible == newest_hidden + found.tail_hidden, found
         elif plan.action is Action.RESTORE:
             newest = found.checkpoints[0]
             assert (plan.outcome, plan.checkpoint) == (Outcome.RECOVERED, newest), found
             assert plan.turns_in_context == newest.user_turns, found
-            assert plan.fewest_visible == plan.most_visible == newest.visible, found
+            assert (plan.fewest_visible, plan.most_visible) == (newest.visible, newest.steps), found
         else:
             assert plan.outcome is Outcome.FRESH or plan.reason is Reason.NEVER_PROMPTED, found
             assert (plan.turns_in_context, plan.most_visible, plan.checkpoint) == (0, 0, None), found
