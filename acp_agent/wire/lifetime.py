@@ -26,7 +26,7 @@ from acp.interfaces import Agent
 from acp_agent.wire.transport import StdioTransport
 
 GRACE: Final = 1.2
-"""Seconds from the first sign of the end to the forced end; with killing its children the whole takes 1.5 s."""
+"""Seconds from the first sign of the end to the forced end; stopping and killing children included, 1.5 s at most."""
 
 HANDLER_GRACE: Final = 0.5
 """Seconds that cancelled handlers have to finish before `on_shutdown` is called in spite of them."""
@@ -36,8 +36,7 @@ FLUSH_GRACE: Final = 0.2
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _ARM: Final = 0
-_KILL_ROUNDS: Final = 2
-_KILL_WAIT: Final = 0.1
+_STOP_ROUNDS: Final = 5
 
 _log = logging.getLogger(__name__)
 
@@ -126,16 +125,27 @@ class Deadline:
 
 
 def kill_descendants() -> None:
-    """Kill every process that this one started and that still runs, with all that those started."""
-    for _ in range(_KILL_ROUNDS):  # a process may have been started while the others were being killed
-        alive = [child for child in psutil.Process().children(recursive=True) if _runs(child)]
-        if not alive:
-            return
-        _log.warning("%d child processes were still running and were killed", len(alive))
-        for child in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(alive, timeout=_KILL_WAIT)
+    """Kill every process that this one started and that still runs, with all that those started.
+
+    They are all stopped before the first is killed: one that goes on running could start another at that moment,
+    which would lose its parent and with it every trace of where it came from.
+    """
+    stopped: dict[int, psutil.Process] = {}
+    for _ in range(_STOP_ROUNDS):
+        running = [child for child in psutil.Process().children(recursive=True) if child.pid not in stopped]
+        running = [child for child in running if _runs(child)]
+        if not running:
+            break
+        for child in running:
+            with contextlib.suppress(psutil.Error):
+                child.suspend()
+            stopped[child.pid] = child
+    if not stopped:
+        return
+    _log.warning("%d child processes were still running and are killed", len(stopped))
+    for child in stopped.values():
+        with contextlib.suppress(psutil.Error):
+            child.kill()
 
 
 def _runs(process: psutil.Process) -> bool:

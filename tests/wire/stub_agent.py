@@ -20,8 +20,10 @@ from acp.helpers import update_agent_message
 from acp.schema import TextContentBlock
 from pydantic import JsonValue
 
+from acp_agent.wire import lifetime
 from acp_agent.wire.errors import HARNESS_FAILED, AgentError
 from acp_agent.wire.lifetime import serve
+from acp_agent.wire.pipes import HIGH_WATER
 from acp_agent.wire.stdio import claim_stdin, claim_stdout
 from acp_agent.wire.transport import StdioTransport
 
@@ -34,6 +36,12 @@ Answer = dict[str, Any]
 def mark(word: str) -> None:
     """Tell the test that a point was reached."""
     print(f"@{word}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class MarkingTransport(StdioTransport):
+    async def flush(self, seconds: float) -> None:
+        mark("flushing")
+        await super().flush(seconds)
 
 
 class StubAgent:
@@ -135,6 +143,11 @@ class StubAgent:
         mark("waiting")
         await running
 
+    async def do_answer_at_length(self, *_: str) -> str:
+        """Answer more than a pipe holds, and leave the client all the time there is to read it."""
+        lifetime.FLUSH_GRACE = lifetime.GRACE  # type: ignore[misc]
+        return "x" * (HIGH_WATER // 2)
+
     async def do_break_the_shutdown(self, *_: str) -> None:
         self.shutdown_fails = True
 
@@ -144,6 +157,15 @@ class StubAgent:
             subprocess.Popen(["sh", "-c", "sleep 3600 & wait"], pass_fds=keep),  # noqa: ASYNC220
             subprocess.Popen(["sleep", "3600"], pass_fds=keep, start_new_session=True),  # noqa: ASYNC220
         ]
+
+    async def do_spawn_without_end(self, *_: str) -> None:
+        loop = "while :; do sleep 3600 & sleep 0.002; done"
+        keep = (int(sys.argv[1]),)
+        self.children = [subprocess.Popen(["sh", "-c", loop], pass_fds=keep) for _ in range(3)]  # noqa: ASYNC220
+
+    async def do_leave_a_zombie(self, *_: str) -> None:
+        self.children = [subprocess.Popen(["true"])]  # noqa: ASYNC220
+        os.waitid(os.P_PID, self.children[0].pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
 
     async def do_fail(self, _: str, rest: str) -> None:
         raise RuntimeError(rest)
@@ -171,7 +193,7 @@ class StubAgent:
 
 
 async def main(read_fd: int, write_fd: int) -> None:
-    transport = StdioTransport(read_fd, write_fd)
+    transport = MarkingTransport(read_fd, write_fd)
     agent = StubAgent(transport, (read_fd, write_fd))
     await serve(agent, transport, agent.shut_down)
     mark("served")

@@ -199,6 +199,25 @@ def test_the_end_of_the_input_ends_the_process(busy_with: str | None) -> None:
             stub.wait_for_mark("shutdown")
 
 
+def test_children_that_have_ended_are_not_reported_as_killed() -> None:
+    with StubProcess() as stub:
+        stub.initialize()
+        stub.prompt("leave_a_zombie")
+        assert "result" in stub.read()
+        stub.stdin.close()
+        assert stub.wait_for_own_end() == 0
+        assert "killed" not in stub.rest_of_stderr()
+
+
+def test_children_that_start_others_all_the_time_are_killed_with_them() -> None:
+    with StubProcess() as stub:
+        stub.initialize()
+        stub.prompt("spawn_without_end")
+        assert "result" in stub.read()
+        stub.stdin.close()
+        assert stub.wait_for_own_end() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("busy_with", ["wait", "ignore_cancellation", "block", "take_the_wakeup_descriptor"])
 def test_a_signal_ends_the_process(number: signal.Signals, busy_with: str) -> None:
@@ -252,6 +271,16 @@ def test_a_client_that_only_complains_and_never_reads_is_given_up() -> None:
         with pytest.raises(BrokenPipeError):
             while True:
                 stub.write(line)
+        assert stub.wait_for_own_end() == 0
+
+
+def test_the_last_answer_is_written_before_the_process_ends() -> None:
+    with StubProcess() as stub:
+        stub.initialize()
+        request_id = stub.prompt("answer_at_length")
+        stub.stdin.close()
+        stub.wait_for_mark("flushing")
+        assert stub.read()["id"] == request_id
         assert stub.wait_for_own_end() == 0
 
 
