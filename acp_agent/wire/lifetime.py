@@ -26,7 +26,7 @@ from acp.interfaces import Agent
 from acp_agent.wire.transport import StdioTransport
 
 GRACE: Final = 1.2
-"""Seconds from the first sign of the end to the forced end; stopping and killing children included, 1.5 s at most."""
+"""Seconds from the first sign of the end to the forced end; with killing the children, 1.5 s at most."""
 
 HANDLER_GRACE: Final = 0.5
 """Seconds that cancelled handlers have to finish before `on_shutdown` is called in spite of them."""
