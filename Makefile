@@ -29,7 +29,7 @@ check: setup  ## formatting, lint, types and import contracts
 	$(BIN)/lint-imports
 
 test: check  ## the checks, then the whole test suite
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 bench: setup  ## figures beside the raw SDK in the same run
 	$(BIN)/python -m bench
