@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -29,9 +30,12 @@ def test_every_command_is_one_that_is_run() -> None:
 
 
 def test_make_try_proves_what_the_model_remembers() -> None:
+    # As a user starts it, not as a part of the make that runs this test.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         ["make", "try"],
         cwd=ROOT,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -39,7 +43,7 @@ def test_make_try_proves_what_the_model_remembers() -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "PROOF HOLDS" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1].startswith("PROOF HOLDS")
 
 
 def test_every_flag_is_documented_with_its_variable_and_key() -> None:
