@@ -43,7 +43,10 @@ class CheckpointUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A stored checkpoint, numbered by `seq` and taken after `turn`.
+    """A stored checkpoint, numbered by `seq` and taken after `turn`, which is at place `depth` of its line.
+
+    It holds what changed since the one before it, back to `base`, which holds every row. `primer` is the id of the
+    transcript that the conversation was primed with, if it was.
 
     `steps` counts the rows of the harness's steps, `visible` those that it surely shows, `user_turns` the user's
     messages among them, `summarised_turns` those of these that a compaction left to the model only as a summary,
@@ -52,7 +55,10 @@ class Checkpoint:
     """
 
     seq: int
+    base: int
     turn: int
+    depth: int
+    primer: int | None
     steps: int
     visible: int
     user_turns: int
@@ -204,15 +210,21 @@ def _sync_harness(session: Session) -> None:
 
 
 def _store(db: sqlite3.Connection, image: Image, found: Trajectory, *, turn: int, at: str) -> Checkpoint:
-    previous = db.execute("SELECT seq, digest FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone() or (0, b"")
+    latest = db.execute("SELECT seq, base, digest FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
+    previous = latest or (0, 1, b"")
     held = _digests(db, previous[0])
+    (depth,) = db.execute("SELECT depth FROM turn WHERE turn = ?", (turn,)).fetchone() or (turn,)
+    (primer,) = db.execute("SELECT primer FROM session").fetchone()
     present = {(row.table, row.row_id): row for row in image.rows}
     changed = {key: row for key, row in present.items() if held.get(key) != row.digest}
     gone = held.keys() - present.keys()
     changes = {key: row.digest for key, row in changed.items()} | dict.fromkeys(gone)
     unsealed = Checkpoint(
         seq=previous[0] + 1,
+        base=previous[1],
         turn=turn,
+        depth=depth,
+        primer=primer,
         steps=len(found.steps),
         visible=found.surely_shown,
         user_turns=found.user_turns,
@@ -221,7 +233,7 @@ def _store(db: sqlite3.Connection, image: Image, found: Trajectory, *, turn: int
         at=at,
         page_size=image.page_size,
         user_version=image.user_version,
-        digest=previous[1],
+        digest=previous[2],
     )
     stored = replace(unsealed, digest=_seal(unsealed, changes))
     values = astuple(stored)

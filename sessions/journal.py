@@ -29,6 +29,13 @@ INTERRUPTED = "interrupted"
 
 _Write = Callable[[sqlite3.Connection], None]
 
+_LINE = (
+    "WITH RECURSIVE line (turn) AS (SELECT head FROM session UNION SELECT parent FROM turn JOIN line USING (turn))"
+    " SELECT turn, parent, depth, started_at, ended_at, stop_reason, prompt_excerpt"
+    " FROM turn JOIN line USING (turn) ORDER BY turn"
+)
+"""The turns of the line that the session is on."""
+
 
 class JournalError(Exception):
     """The journal is not on disk: the text says what refused."""
@@ -52,13 +59,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """A user turn, counted from 1.
+    """A user turn: its number, the one before it on its line (0 for none), and its place there, counted from 1.
 
     `ended_at` and `stop_reason` are None until its end is stored. A turn that was cut has the stop reason
     `INTERRUPTED` from when the next one began.
     """
 
     turn: int
+    parent: int
+    depth: int
     started_at: str
     ended_at: str | None
     stop_reason: str | None
@@ -77,7 +86,10 @@ class Journal:
         self._streaming: tuple[MessageKind, str] | None = None
         self._ends: dict[int, tuple[str, str]] = {}
         with session.reading() as db:
-            (self._turn,) = db.execute("SELECT coalesce(max(turn), 0) FROM turn").fetchone()
+            (self._last,) = db.execute("SELECT coalesce(max(turn), 0) FROM turn").fetchone()
+            (self._head, self._depth) = db.execute(
+                "SELECT head, coalesce((SELECT depth FROM turn WHERE turn = head), 0) FROM session"
+            ).fetchone()
             calls = db.execute("SELECT key FROM entry WHERE kind = 'tool_call'")
             self._calls = {_from_blob(key) for (key,) in calls}
 
@@ -87,8 +99,11 @@ class Journal:
         A turn that is still open then is ended: as it ended, if only its checkpoint was refused, else as cut.
         """
         self._streaming = None
-        self._turn += 1
-        record = TurnRecord(self._turn, self._session.now(), None, None, storable(prompt_excerpt))
+        self._last, parent, self._depth = self._last + 1, self._head, self._depth + 1
+        self._head = self._last
+        record = TurnRecord(
+            self._last, parent, self._depth, self._session.now(), None, None, storable(prompt_excerpt)
+        )
         self._kept_turns.append(record)
         ends = dict(self._ends)
 
@@ -96,10 +111,10 @@ class Journal:
             for turn in _open_turns(db):
                 _end(db, turn, *ends.get(turn, (record.started_at, INTERRUPTED)))
             db.execute(
-                "INSERT INTO turn (turn, started_at, prompt_excerpt) VALUES (?, ?, ?)",
-                (record.turn, record.started_at, record.prompt_excerpt),
+                "INSERT INTO turn (turn, parent, depth, started_at, prompt_excerpt) VALUES (?, ?, ?, ?, ?)",
+                (record.turn, record.parent, record.depth, record.started_at, record.prompt_excerpt),
             )
-            db.execute("UPDATE session SET updated_at = ?", (record.started_at,))
+            db.execute("UPDATE session SET updated_at = ?, head = ?", (record.started_at, record.turn))
 
         self._write(write)
         return record.turn
@@ -182,7 +197,7 @@ class Journal:
             raise JournalError(self.trouble)
 
     def entries(self) -> Iterator[Entry]:
-        """All entries in order, each message whole.
+        """The entries of the line that the session is on, in order, each message whole.
 
         Raises:
             JournalError: some are not on disk yet.
@@ -190,20 +205,20 @@ class Journal:
         """
         self.flush()
         seq = 0
+        line = {0, *(record.turn for record in self.turns())}
         while True:
             with self._session.reading() as db:
                 entry = _next_entry(db, seq)
             if entry is None:
                 return
-            yield entry
+            if entry.turn in line:
+                yield entry
             seq = entry.seq
 
     def turns(self) -> tuple[TurnRecord, ...]:
-        """The turns that were begun, in order."""
+        """The turns of the line that the session is on, in order."""
         with self._session.reading() as db:
-            stored = db.execute(
-                "SELECT turn, started_at, ended_at, stop_reason, prompt_excerpt FROM turn ORDER BY turn"
-            )
+            stored = db.execute(_LINE)
             return (*(TurnRecord(*row) for row in stored), *self._kept_turns)
 
     @property
@@ -213,7 +228,7 @@ class Journal:
         return turns[-1].turn if turns and turns[-1].ended_at is None else None
 
     def _new_entry(self, kind: Kind, key: str, payload: Payload, text: str) -> _Write:
-        values = (self._turn, kind, _to_blob(key), json.dumps(payload), _to_blob(text))
+        values = (self._head, kind, _to_blob(key), json.dumps(payload), _to_blob(text))
 
         def write(db: sqlite3.Connection) -> None:
             _join_pieces(db)

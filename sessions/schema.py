@@ -15,7 +15,7 @@ from urllib.parse import quote
 APPLICATION_ID = 0x41435053
 """`ACPS`, in the header of every store."""
 
-VERSION = 1
+VERSION = 2
 """`PRAGMA user_version` of the stores that this version writes and reads."""
 
 BUSY_MILLISECONDS = 100
@@ -33,7 +33,9 @@ CREATE TABLE session (
     created_at TEXT NOT NULL,               -- all times: RFC 3339, UTC, milliseconds
     updated_at TEXT NOT NULL,
     outcome TEXT,                           -- of the last load, as in sessions.report; NULL before the first
-    reason TEXT
+    reason TEXT,
+    head INTEGER NOT NULL DEFAULT 0,        -- the last turn of the line that the session is on, 0 before the first
+    primer INTEGER REFERENCES primer (id)   -- what the live conversation was primed with, NULL if it was not
 ) STRICT;
 
 -- Small values that must outlive the process, such as permission rules.
@@ -42,13 +44,26 @@ CREATE TABLE memory (
     value TEXT NOT NULL                     -- JSON
 ) STRICT, WITHOUT ROWID;
 
--- The user turns, counted from 1. ended_at is NULL until a turn's end is known.
+-- Transcripts that a rebuilt conversation was given in its system instructions.
+CREATE TABLE primer (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    turns INTEGER NOT NULL,                 -- user turns that the text carries
+    text TEXT NOT NULL
+) STRICT;
+
+-- The user turns. A number is never used twice: going back to an earlier turn begins another line, and the turns
+-- that were left stay. ended_at is NULL until a turn's end is known.
 CREATE TABLE turn (
     turn INTEGER PRIMARY KEY,
+    parent INTEGER NOT NULL,                -- the turn before it on its line, 0 before the first
+    depth INTEGER NOT NULL,                 -- its place on its line, counted from 1
     started_at TEXT NOT NULL,
     ended_at TEXT,
     stop_reason TEXT,
-    prompt_excerpt TEXT NOT NULL
+    prompt_excerpt TEXT NOT NULL,
+    input_tokens INTEGER,                   -- what the model counted; NULL if it did not say
+    output_tokens INTEGER
 ) STRICT;
 
 -- What the client was shown, one row a message or tool call, in the order in which each began.
@@ -74,7 +89,10 @@ CREATE TABLE delta (
 -- Copies of the harness's database, each as what changed since the one before.
 CREATE TABLE checkpoint (
     seq INTEGER PRIMARY KEY,
+    base INTEGER NOT NULL,                  -- the checkpoint that holds every row; this one builds on it
     turn INTEGER NOT NULL,                  -- the turn it was taken after
+    depth INTEGER NOT NULL,                 -- that turn's place on its line
+    primer INTEGER REFERENCES primer (id),  -- what the conversation was primed with
     steps INTEGER NOT NULL,                 -- rows in the harness's steps table
     visible INTEGER NOT NULL,               -- steps that the harness surely shows of them
     user_turns INTEGER NOT NULL,

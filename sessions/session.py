@@ -68,7 +68,11 @@ class StoreRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a session's store says of it. `outcome` and `reason` are of the last load, None before the first."""
+    """What a session's store says of it.
+
+    `turns` counts the turns of the line that the session is on. `outcome` and `reason` are of the last load, None
+    before the first.
+    """
 
     id: str
     cwd: str
@@ -249,7 +253,7 @@ def read_info(db: sqlite3.Connection) -> SessionInfo:
     """
     row = db.execute(
         "SELECT id, cwd, additional_directories, client, title, created_at, updated_at, outcome, reason,"
-        " (SELECT count(*) FROM turn) FROM session"
+        " coalesce((SELECT depth FROM turn WHERE turn = head), 0) FROM session"
     ).fetchone()
     (session_id, cwd, additional, client, title, created_at, updated_at, outcome, reason, turns) = row
     return SessionInfo(

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from sessions import schema
 from sessions.journal import Journal
 from sessions.report import Outcome, Reason
 from sessions.store import (
@@ -209,11 +210,15 @@ def test_a_damaged_store_is_told_from_an_unknown_session(tmp_path: Path, name: s
 def test_a_newer_store_is_not_touched(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create(SESSION_ID, cwd="/work").close()
-    change(folder_of(tmp_path) / "store.db", "PRAGMA user_version = 2")
+    change(folder_of(tmp_path) / "store.db", "PRAGMA user_version = 999")
     before = harness_db.fingerprint(tmp_path)
     with pytest.raises(StoreTooNew) as caught:
         store.open(SESSION_ID)
-    assert (caught.value.session_id, caught.value.found, caught.value.supported) == (SESSION_ID, 2, 1)
+    assert (caught.value.session_id, caught.value.found, caught.value.supported) == (
+        SESSION_ID,
+        999,
+        schema.VERSION,
+    )
     assert store.page().summaries[0].damaged
     assert harness_db.fingerprint(tmp_path) == before
 
