@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from acp_agent.loading import ResumeRefused
+from acp_agent.antigravity import ResumeRefused
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from sessions.journal import JournalError

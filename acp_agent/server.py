@@ -21,10 +21,10 @@ from acp import schema
 from pydantic import BaseModel, JsonValue
 
 from acp_agent import config, refusals
+from acp_agent.antigravity import ResumeRefused, TurnInProgress
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
-from acp_agent.conversation import Conversation, PromptFailed, TurnInProgress
-from acp_agent.loading import ResumeRefused
+from acp_agent.conversation import Conversation, PromptFailed
 from acp_agent.prompts import BadPrompt
 from acp_agent.steps import Endpoint, HarnessError, McpServer
 from acp_agent.toolcalls import Json

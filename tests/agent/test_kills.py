@@ -9,12 +9,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil
 import pytest
 
 from acp_agent.chat.rpc import PeerGone
 from sessions.trajectory import PENDING
 from tests.agent.driver import Agent, Json, World, checkpoint_report
+from tests.agent.processes import commands_in, end_orphans
 from tests.agent.proof import assert_replay_equals, promise_holds, prompts
 
 pytestmark = pytest.mark.anyio
@@ -201,29 +201,3 @@ def status_of_last_step(world: World, session_id: str) -> int:
             (status,) = database.execute("SELECT status FROM steps ORDER BY idx DESC LIMIT 1").fetchone()
     assert isinstance(status, int)
     return status
-
-
-def in_workspace(world: World) -> list[psutil.Process]:
-    """The processes that work in the workspace."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.cwd() == str(world.workspace):
-                found.append(process)
-    return found
-
-
-def commands_in(world: World) -> list[str]:
-    """The command lines of the processes that work in the workspace."""
-    found = []
-    for process in in_workspace(world):
-        with suppress(psutil.Error):
-            found.append(" ".join(process.cmdline()))
-    return found
-
-
-def end_orphans(world: World) -> None:
-    """End the commands that a killed agent left in the workspace."""
-    for process in in_workspace(world):
-        with suppress(psutil.Error):
-            process.kill()

@@ -18,6 +18,7 @@ import pytest
 from acp_agent.chat.process import AgentProcess
 from acp_agent.chat.rpc import PeerGone
 from tests.agent.driver import Agent, Json, World, checkpoint_report
+from tests.agent.processes import commands_in
 from tests.agent.proof import assert_replay_equals, promise_holds
 
 pytestmark = pytest.mark.anyio
@@ -244,7 +245,7 @@ async def test_cancel_in_a_running_command(world: World) -> None:
         assert answer["stopReason"] == "cancelled"
         assert checkpoint_report(answer)["durable"] is True
         assert agent.updates()[-1].get("status") == "failed" or agent.shown()[-1].status == "failed"  # type: ignore[union-attr]
-        assert not any("sleep 301" in " ".join(process.cmdline()) for process in running())
+        assert not any("sleep 301" in command for command in commands_in(world))
         answer = await agent.prompt(session_id, "go on")
         assert answer["stopReason"] == "end_turn"
 
@@ -287,7 +288,7 @@ async def test_end_of_input_in_the_middle_of_a_turn(world: World, text: str) -> 
         assert await agent.stop() == 0
         with suppress(PeerGone):
             await turn
-    assert not any("sleep 302" in " ".join(process.cmdline()) for process in running())
+    assert not any("sleep 302" in command for command in commands_in(world))
     async with world.agent() as agent:
         report = await agent.load(session_id, world.workspace)
         assert (report["outcome"], report["reason"]) == ("resumed", "interrupted")
@@ -396,13 +397,3 @@ async def test_images_and_resources_reach_the_model_and_the_replay(world: World)
 
 async def _allow(_: Json) -> str | None:
     return "allow_once"
-
-
-def running() -> list[psutil.Process]:
-    """All processes whose command line can be read."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.cmdline():
-                found.append(process)
-    return found

@@ -16,9 +16,10 @@ from acp_agent.chat.rpc import PeerGone, RpcError
 from acp_agent.chat.transcript import Item, Message, Output, Role, ToolCall
 from sessions.trajectory import FINISHED
 from tests.agent.driver import WAIT_SECONDS, Agent, Json, World, checkpoint_report, resume_report
+from tests.agent.processes import commands_in, end_orphans
 from tests.agent.proof import assert_replay_equals, promise_holds, prompts
 from tests.agent.test_bad_states import empty, remove
-from tests.agent.test_kills import FIRST, SECOND, commands_in, cut, end_orphans, two_turns
+from tests.agent.test_kills import FIRST, SECOND, cut, two_turns
 from tests.agent.test_untoward import STREAM, comes_true, cut_in_an_answer, harnesses, load_request, settled
 
 pytestmark = pytest.mark.anyio

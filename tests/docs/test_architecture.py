@@ -37,7 +37,7 @@ def imports(module: Path) -> set[str]:
 
 
 def test_every_module_has_its_job_on_the_page() -> None:
-    for package in ("acp_agent", "sessions"):
+    for package in ("acp_agent", "acp_agent/antigravity", "sessions"):
         assert documented(package) == modules(package)
 
 
@@ -50,7 +50,9 @@ def test_the_arrows_inside_the_process_are_imports() -> None:
         for left, right in zip(chain.split(" --> "), chain.split(" --> ")[1:], strict=False)
     }
     arrows = {(left.strip(), right.strip()) for left, right in arrows}
-    assert len(arrows) >= 7
+    assert len(arrows) >= 5
     for left, right in arrows - {("wire", "server")}:  # there the arrow is what happens: the SDK calls the server
-        module = ROOT / "acp_agent" / f"{left}.py"
-        assert right in imports(module), f"{left} does not import {right}"
+        folder = ROOT / "acp_agent" / left
+        files = [*folder.glob("*.py")] if folder.is_dir() else [folder.with_suffix(".py")]
+        found = set[str]().union(*(imports(module) for module in files))
+        assert right in found, f"{left} does not import {right}"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from acp_agent.antigravity import Harness
+from acp_agent.antigravity.harness import Harness
 from acp_agent.steps import HarnessError, HarnessNotStarted, HarnessRefused, Source
 from sessions import checkpoint, evidence, leftovers, narrative, resume, trim
 from sessions.checkpoint import CheckpointUnusable

@@ -1,4 +1,4 @@
-"""The only module that imports the SDK: one open harness, and turns through it.
+"""One open harness, and turns through it.
 
 What the SDK leaves to its caller is done here (measured with 0.1.22):
 
@@ -17,27 +17,20 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import psutil
-from google.antigravity import Agent, LocalAgentConfig, types
-from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
-from google.antigravity.hooks import policy
+from google.antigravity import Agent, types
 from pydantic import JsonValue
 
-from acp_agent.mcp_env import PrivateEnvironments
+from acp_agent.antigravity.mcp_env import PrivateEnvironments
+from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
 from acp_agent.steps import (
-    Endpoint,
-    GeminiEndpoint,
     HarnessDied,
     HarnessError,
     HarnessNotStarted,
     HarnessRefused,
-    McpServer,
-    OpenAIEndpoint,
     Part,
     Source,
     Status,
@@ -49,11 +42,6 @@ from acp_agent.steps import (
 from sessions.leftovers import MARKER_VARIABLE
 
 log = logging.getLogger(__name__)
-
-AskPermission = Callable[[ToolUse], Awaitable[bool]]
-
-GUARDED_TOOLS = ("create_file", "edit_file", "run_command", "generate_image", "run_workflow")
-"""The SDK's tools that write or execute: each asks before it runs."""
 
 CLOSE_SECONDS = 0.8
 """How long a harness may take to close in order before it is killed; 0.02 s is usual (facts, section 9)."""
@@ -74,23 +62,6 @@ _STATUSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HarnessConfig:
-    """Everything a harness is opened with.
-
-    `resume` chooses between the SDK's RESUME (the conversation must exist) and CREATE_ONLY (it must not).
-    """
-
-    endpoint: Endpoint
-    conversation_id: str
-    save_dir: Path
-    app_data_dir: Path
-    workspaces: tuple[Path, ...]
-    ask: AskPermission
-    resume: bool
-    mcp_servers: tuple[McpServer, ...] = field(default=())
-
-
 class Harness:
     """One running harness with one open conversation. Not for use by two tasks at once, except `cancel`."""
 
@@ -107,27 +78,32 @@ class Harness:
         )
 
     @classmethod
-    async def open(cls, config: HarnessConfig) -> Harness:
-        """Start a harness and open the conversation in it.
+    async def open(cls, config: AgentConfig, place: Place, *, exists: bool) -> Harness:
+        """Start a harness and open a conversation in it.
+
+        Args:
+            config: how the agent is to be.
+            place: which conversation, and where its files are.
+            exists: whether it must be there already; if not, it must not be there.
 
         Raises:
             HarnessRefused: the harness would not open it; the message holds the harness's own words.
             HarnessNotStarted: it ended before it answered, or did not answer in time.
         """
-        environments = PrivateEnvironments(config.conversation_id)
+        environments = PrivateEnvironments(place.conversation_id)
         # The SDK waits for a starting harness in calls that nothing but its end can interrupt.
-        timer = threading.Timer(OPEN_SECONDS, _kill_started, [config.conversation_id])
+        timer = threading.Timer(OPEN_SECONDS, _kill_started, [place.conversation_id])
         timer.daemon = True
         timer.start()
         try:
-            agent = Agent(_agent_config(config, environments.wrap(config.mcp_servers)))
+            agent = Agent(for_conversation(config, place, exists=exists, environments=environments))
             await agent.__aenter__()
         except Exception as error:
             environments.remove()
             raise _why_not_open(error) from error
         finally:
             timer.cancel()
-        return cls(agent, config.conversation_id, environments)
+        return cls(agent, place.conversation_id, environments)
 
     @property
     def alive(self) -> bool:
@@ -214,46 +190,6 @@ class Harness:
         finally:
             timer.cancel()
             self._environments.remove()
-
-
-def _agent_config(config: HarnessConfig, mcp_servers: Sequence[McpServer]) -> Any:
-    async def ask(call: Any) -> bool:
-        return await config.ask(ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name))
-
-    servers = [
-        types.McpStdioServer(name=server.name, command=server.command, args=list(server.args), env=server.env)
-        for server in mcp_servers
-    ]
-    policies: list[Any] = [policy.ask_user(tool, handler=ask, name=tool) for tool in GUARDED_TOOLS]
-    for server in servers:
-        policies.extend(policy.ask_user(server, handler=ask, name=server.name))
-    policies.append(policy.allow("*"))
-    mode = types.SessionContinuationMode
-    common: dict[str, Any] = {
-        "conversation_id": config.conversation_id,
-        "session_continuation_mode": mode.RESUME if config.resume else mode.CREATE_ONLY,
-        "save_dir": str(config.save_dir),
-        "app_data_dir": str(config.app_data_dir),
-        "workspaces": [str(path) for path in config.workspaces],
-        "capabilities": types.CapabilitiesConfig(agent_behavior=types.AgentBehavior.INTERACTIVE),
-        "policies": policies,
-        "mcp_servers": servers,
-        "env": {MARKER_VARIABLE: config.conversation_id},
-    }
-    endpoint = config.endpoint
-    if isinstance(endpoint, OpenAIEndpoint):
-        return LocalOpenAIAgentConfig(model=endpoint.model, base_url=endpoint.base_url, **common)
-    if isinstance(endpoint, GeminiEndpoint):
-        key = endpoint.api_key.get_secret_value()
-        if endpoint.base_url is None:
-            return LocalAgentConfig(api_key=key, model=endpoint.model, **common)
-        target = types.ModelTarget(
-            name=endpoint.model,
-            types=[types.ModelType.TEXT],
-            endpoint=types.GeminiAPIEndpoint(base_url=endpoint.base_url, api_key=key),
-        )
-        return LocalAgentConfig(api_key=key, models=[target], **common)
-    return LocalAgentConfig(vertex=True, model=endpoint.model, **common)
 
 
 def _content(part: Part) -> Any:

@@ -5,7 +5,7 @@ The harness keeps the configuration of a conversation, MCP environments included
 from a private file and becomes the server. The file lies in the user's runtime folder, outside every store, from
 when a harness is opened until it is closed; one that a killed agent left is removed when its session is opened.
 
-    python -m acp_agent.mcp_env FILE COMMAND [ARGUMENT…]
+    python -m acp_agent.antigravity.mcp_env FILE COMMAND [ARGUMENT…]
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PrivateEnvironments:
         path = self._folder / f"{number}.json"
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             json.dump(server.env, file)
-        arguments = ("-m", "acp_agent.mcp_env", str(path), server.command, *server.args)
+        arguments = ("-m", "acp_agent.antigravity.mcp_env", str(path), server.command, *server.args)
         return replace(server, command=sys.executable, args=arguments, env={})
 
 

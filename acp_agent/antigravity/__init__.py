@@ -1,0 +1,26 @@
+"""Resumable agents on the Antigravity SDK: the only package that imports it, and what others can build on.
+
+    async with ResumableAgent.open(config, data_dir=folder) as agent:
+        end = await agent.chat("…")
+        checkpoint = await agent.save_trajectory()
+
+`docs/library.md` has a whole example.
+"""
+
+from acp_agent.antigravity.loading import ResumeRefused
+from acp_agent.antigravity.resumable import Audience, ResumableAgent, TurnEnd, TurnInProgress
+from acp_agent.steps import HarnessError
+from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
+
+__all__ = [
+    "Audience",
+    "CheckpointReport",
+    "HarnessError",
+    "Outcome",
+    "Reason",
+    "ResumableAgent",
+    "ResumeRefused",
+    "ResumeReport",
+    "TurnEnd",
+    "TurnInProgress",
+]

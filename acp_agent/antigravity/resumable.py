@@ -1,0 +1,405 @@
+"""An agent that can be resumed: one stored session, its lease, its harness, and the turn that runs in it.
+
+This is what the ACP server is built on, and what anybody can build on who uses the SDK; it needs no ACP. Whatever
+is shown goes into the journal first and then to the audience, so that a process that is killed at any moment has
+journalled what was seen. `save_trajectory` makes a turn durable, at any moment at which the agent is idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from acp_agent import prompts, translate
+from acp_agent.antigravity import catching_up, loading, sdk_config
+from acp_agent.antigravity.harness import Harness
+from acp_agent.antigravity.sdk_config import AgentConfig, Place
+from acp_agent.prompts import Block
+from acp_agent.steps import HarnessDied, HarnessError, Part, Source, Step, Text, ToolUse
+from acp_agent.translate import MessageShown, Shown, ToolShown, Translator
+from sessions import checkpoint
+from sessions.checkpoint import CheckpointError, Streamed
+from sessions.journal import Journal, JournalError
+from sessions.lease import Holder, Lease
+from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
+from sessions.session import Session, StoreRefused
+from sessions.store import Store, new_session_id, now
+
+log = logging.getLogger(__name__)
+
+CANCEL_SECONDS = 3.0
+"""How long a harness may take to halt a turn before it is killed and the turn counts as cut."""
+
+StopReason = Literal["end_turn", "cancelled"]
+
+
+class TurnInProgress(Exception):
+    """The session already runs a turn."""
+
+
+class Audience(Protocol):
+    """Whoever watches an agent."""
+
+    async def show(self, shown: Shown) -> None:
+        """Something more is shown of the turn that runs; it is in the journal already."""
+
+    async def reopened(self, report: ResumeReport) -> None:
+        """The harness had to be opened again, and this is how well that went."""
+
+
+class Nobody:
+    """The audience of an agent that nobody watches."""
+
+    async def show(self, shown: Shown) -> None:
+        """Nobody sees it."""
+
+    async def reopened(self, report: ResumeReport) -> None:
+        """Nobody hears of it; the report can be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """How a turn ended. `failure` is what the model or the harness failed with, None if they did not."""
+
+    turn: int
+    stop_reason: StopReason
+    failure: HarnessError | None
+    text: str
+
+
+@dataclass(slots=True)
+class _Turn:
+    number: int
+    translator: Translator
+    last_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A checkpoint that is due: after which turn, how it ended, and the text that must be in it."""
+
+    turn: int
+    stop_reason: str
+    last_text: str
+
+
+class ResumableAgent:
+    """See the module. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        session: Session,
+        lease: Lease,
+        config: AgentConfig,
+        *,
+        audience: Audience | None = None,
+        require: Outcome | None = None,
+    ) -> None:
+        self.session = session
+        self.report: ResumeReport | None = None
+        """How the session was last brought back; None before it was."""
+        self._lease = lease
+        self._config = config
+        self._audience = audience or Nobody()
+        self._require = require
+        self._journal = Journal(session)
+        self._harness: Harness | None = None
+        self._seen_steps: set[int] = set()
+        self._user_steps = 0
+        self._note = session.recall("note")
+        self._turn: _Turn | None = None
+        self._due: _Due | None = None
+        self._cancelled = asyncio.Event()
+        self._order = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        config: AgentConfig,
+        *,
+        data_dir: Path,
+        session_id: str | None = None,
+        audience: Audience | None = None,
+        require: Outcome | None = None,
+    ) -> AsyncIterator[ResumableAgent]:
+        """An agent with a new session, or with a stored one that has been brought back; closed at the end.
+
+        Args:
+            config: any configuration of the SDK with a harness on this machine. Where conversations are stored and
+                which one is opened is set here; everything else is as it says.
+            data_dir: the folder that holds the sessions.
+            session_id: the stored session; None makes a new one.
+            audience: who is shown what happens in the agent's turns.
+            require: refuse to open a session that comes back as less than this.
+
+        Raises:
+            TypeError: the configuration has no harness on this machine.
+            UnknownSession, StoreTooNew, StoreDamaged, StoreRefused: see `sessions.store`.
+            SessionBusy: another process has it open.
+            ResumeRefused, HarnessError, HarnessStillRunning: see `loading.bring_back`.
+        """
+        sdk_config.check(config)
+        store = Store(data_dir)
+        if session_id is None:
+            folder = config.workspaces[0] if config.workspaces else Path.cwd()
+            session = store.create(new_session_id(), cwd=str(folder))
+        else:
+            session = store.open(session_id)
+        with session:
+            lease = Lease.acquire(
+                session.folder, Holder(pid=os.getpid(), client="acp_agent.antigravity", since=now())
+            )
+            try:
+                agent = cls(session, lease, config, audience=audience, require=require)
+                await agent.bring_back()
+            except BaseException:
+                lease.release()
+                raise
+            try:
+                yield agent
+            finally:
+                await agent.close()
+
+    @property
+    def cancelled(self) -> asyncio.Event:
+        """Set while, and after, the running turn is cancelled."""
+        return self._cancelled
+
+    @property
+    def journal(self) -> Journal:
+        """What was shown."""
+        return self._journal
+
+    async def bring_back(self) -> ResumeReport:
+        """Open the harness with the session's conversation, as well as that can be done, and say how well.
+
+        Raises what `loading.bring_back` raises.
+        """
+        await self.drop_harness()
+        back = await loading.bring_back(self.session, self._journal, self._open_harness, require=self._require)
+        self.report = back.report
+        self._harness = back.harness
+        self._seen_steps = {step.index for step in back.harness.history}
+        self._user_steps = sum(step.source is Source.USER for step in back.harness.history)
+        self._keep_note(back.note)
+        if back.report.reason is not Reason.NEVER_PROMPTED:
+            self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
+        if back.report.reason is Reason.AHEAD:
+            # The turn is whole: it is shown whole, and from now on checkpointed like any other.
+            turn = self._journal.open_turn
+            if turn is not None:
+                catching_up.complete(self._journal, turn, back.harness.history, Path(self.session.info.cwd))
+            self._due = _Due(turn or back.report.turns, "end_turn", "")
+            await self.save_trajectory()
+        elif back.report.outcome is not Outcome.RESUMED:
+            # What was lost has now been said and is in the note; it is not found anew at every load.
+            self._journal.give_up_open_turn()
+        return back.report
+
+    async def chat(self, text: str) -> TurnEnd:
+        """Run a turn with a prompt of one text. Nothing of it is promised to be durable before `save_trajectory`.
+
+        Raises what `run` raises.
+        """
+        block: Block = {"type": "text", "text": text}
+        return await self.run([block], prompts.to_parts([block]))
+
+    async def run(self, blocks: Sequence[Block], parts: tuple[Part, ...]) -> TurnEnd:
+        """Run one turn until the harness is idle.
+
+        Args:
+            blocks: the prompt as it is journalled.
+            parts: the prompt as the model gets it.
+
+        Raises:
+            TurnInProgress: a turn runs already; it is not disturbed.
+            ResumeRefused, HarnessError, HarnessStillRunning: the harness could not be opened; nothing was begun.
+        """
+        if self._turn is not None:
+            raise TurnInProgress
+        self._cancelled = asyncio.Event()
+        harness = await self._ready_harness()
+        number = self._journal.begin_turn(prompts.excerpt(blocks))
+        turn = self._turn = _Turn(number, Translator(number, Path(self.session.info.cwd)))
+        try:
+            self._journal.append("user_message", translate.user_message(number), {"content": list(blocks)})
+            if isinstance(self._note, str):
+                parts = (Text(f"<acp-agent-note>\n{self._note}\n</acp-agent-note>\n"), *parts)
+            began = time.time()
+            failure = await self._stream(harness, turn, parts)
+            cancelled = self._cancelled.is_set()
+            if cancelled:
+                harness.end_commands(since=began)
+            ending: Literal["ended", "cancelled", "failed"] = "ended"
+            if cancelled or failure:
+                ending = "cancelled" if cancelled else "failed"
+            await self._show(turn.translator.finish(ending))
+        finally:
+            self._turn = None
+        stop = {"ended": "end_turn", "cancelled": "cancelled", "failed": "error"}[ending]
+        self._due = _Due(number, stop, turn.last_text if ending == "ended" else "")
+        return TurnEnd(number, "cancelled" if cancelled else "end_turn", failure, turn.last_text)
+
+    async def save_trajectory(self) -> CheckpointReport:
+        """Make everything up to the last turn durable, without closing anything. The agent must be idle.
+
+        What is reported is true: `durable` is false, with the reason, if the disk refused or if the harness did
+        not store what it showed. The next call tries again.
+        """
+        began = time.perf_counter()
+        due = self._due or _Due(self._journal.turns()[-1].turn if self._journal.turns() else 0, "end_turn", "")
+        self._due = due
+        streamed = Streamed(visible=len(self._seen_steps), user_turns=self._user_steps, last_text=due.last_text)
+        try:
+            if self._harness is None:
+                raise CheckpointError("The harness ended during the turn, so what it stored is not known yet.")
+            stored = await asyncio.to_thread(
+                checkpoint.take,
+                self.session,
+                self._journal,
+                turn=due.turn,
+                stop_reason=due.stop_reason,
+                streamed=streamed,
+            )
+        except CheckpointError as error:
+            log.warning("session %s: turn %d is not durable: %s", self.session.id, due.turn, error)
+            return CheckpointReport(
+                turn=due.turn,
+                steps=len(self._seen_steps),
+                at=now(),
+                durable=False,
+                ms=_milliseconds_since(began),
+                reason=str(error),
+            )
+        self._due = None
+        return CheckpointReport(
+            turn=stored.turn, steps=stored.steps, at=stored.at, durable=True, ms=_milliseconds_since(began)
+        )
+
+    async def cancel(self) -> None:
+        """Halt the running turn, or the one that is about to begin; it then ends with `cancelled`."""
+        if self._cancelled.is_set():
+            return
+        self._cancelled.set()
+        turn, harness = self._turn, self._harness
+        if harness is None or turn is None:
+            return
+        await harness.cancel()
+        # The stream ends when the harness is idle; a harness that does not get there is ended.
+        asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._kill_if_stuck, turn, harness)
+
+    async def question(self, tool: ToolUse, existing: str | None) -> ToolShown | None:
+        """Show a tool call that a permission question is about; None if no turn is there to ask.
+
+        Args:
+            tool: the call as the model wrote it.
+            existing: the text of the file that it would change, None if there is none.
+        """
+        if self._turn is None or self._cancelled.is_set():
+            return None
+        shown = self._turn.translator.question(tool, existing)
+        await self._show([shown])
+        return shown
+
+    async def refused(self, shown: ToolShown) -> None:
+        """Show that a tool call was answered with no."""
+        if self._turn is not None:
+            await self._show([self._turn.translator.refused(shown.key)])
+
+    async def drop_harness(self) -> None:
+        """Close the harness in order; the next turn opens another."""
+        harness, self._harness = self._harness, None
+        if harness is not None:
+            await harness.close()
+
+    async def close(self) -> None:
+        """Cancel what runs, close the harness in order and give the session up to other processes."""
+        self._cancelled.set()
+        if self._due is not None and self._harness is not None and self._turn is None:
+            await self.save_trajectory()
+        try:
+            self._journal.flush()
+        except JournalError as error:
+            log.error("session %s: what was shown last is lost: %s", self.session.id, error)
+        await self.drop_harness()
+        self.session.close()
+        self._lease.release()
+
+    def try_to_store(self, store: Callable[[], None]) -> bool:
+        """Store something that is worth less than the turn it belongs to; whether the disk took it."""
+        try:
+            store()
+        except StoreRefused as refused:
+            log.warning("%s", refused)
+            return False
+        return True
+
+    async def _stream(self, harness: Harness, turn: _Turn, parts: tuple[Part, ...]) -> HarnessError | None:
+        if self._cancelled.is_set():
+            return None
+        try:
+            async for step in harness.turn(parts):
+                if not step.subagent:
+                    self._note_step(turn, step)
+                await self._show(turn.translator.step(step))
+        except HarnessDied as died:
+            await self.drop_harness()
+            return died
+        except HarnessError as error:
+            return error
+        return None
+
+    def _note_step(self, turn: _Turn, step: Step) -> None:
+        if step.source is Source.USER and step.index not in self._seen_steps:
+            self._user_steps += 1
+            if self._note is not None:
+                # It is stored as part of this prompt, so it has been delivered, whatever becomes of the turn.
+                self._note = None
+                self.try_to_store(lambda: self.session.remember("note", None))
+        self._seen_steps.add(step.index)
+        if step.source is Source.MODEL and step.tool is None and not step.error:
+            turn.last_text = step.content
+
+    async def _show(self, shown: Sequence[Shown]) -> None:
+        async with self._order:  # a permission question is shown by another task than the turn
+            for item in shown:
+                if isinstance(item, MessageShown):
+                    self._journal.stream(item.kind, item.key, item.delta)
+                else:
+                    self._journal.put("tool_call", item.key, item.payload)
+                await self._audience.show(item)
+
+    async def _ready_harness(self) -> Harness:
+        if self._harness is None or not self._harness.alive:
+            report = await self.bring_back()
+            if report.reason is not Reason.NEVER_PROMPTED:
+                await self._audience.reopened(report)
+        assert self._harness is not None
+        return self._harness
+
+    def _keep_note(self, note: str | None) -> None:
+        if note is not None and not (isinstance(self._note, str) and note in self._note):
+            # Stored until it is delivered: the process may be killed again before the next prompt.
+            self._note = f"{self._note} {note}" if isinstance(self._note, str) else note
+            self.try_to_store(lambda: self.session.remember("note", self._note))
+
+    async def _open_harness(self, exists: bool) -> Harness:
+        place = Place(self.session.id, self.session.trajectory_dir, self.session.app_data_dir)
+        return await Harness.open(self._config, place, exists=exists)
+
+    def _kill_if_stuck(self, turn: _Turn, harness: Harness) -> None:
+        if self._turn is turn and self._harness is harness:
+            log.warning("session %s: the harness did not halt; it is ended", self.session.id)
+            harness.kill()
+
+
+def _milliseconds_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 1)

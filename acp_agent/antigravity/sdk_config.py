@@ -1,0 +1,152 @@
+"""The SDK's configurations: the one that our server uses, and how any is bound to a stored conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from google.antigravity import LocalAgentConfig, types
+from google.antigravity.connections.local.local_connection_config import BaseLocalAgentConfig
+from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
+from google.antigravity.hooks import policy
+
+from acp_agent.antigravity.mcp_env import PrivateEnvironments
+from acp_agent.steps import Endpoint, GeminiEndpoint, McpServer, OpenAIEndpoint, ToolUse
+from sessions.leftovers import MARKER_VARIABLE
+
+
+class AgentConfig(Protocol):
+    """A configuration of the SDK for an agent with a harness on this machine, such as its `LocalAgentConfig`.
+
+    Others keep their conversations somewhere else. The SDK ships no types; this is what is used of it.
+    """
+
+    workspaces: list[str]
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Any:
+        """A copy with other values."""
+
+
+AskPermission = Callable[[ToolUse], Awaitable[bool]]
+
+GUARDED_TOOLS = ("create_file", "edit_file", "run_command", "generate_image", "run_workflow")
+"""The SDK's tools that write or execute: each asks before it runs."""
+
+PRIMER_TITLE = "Transcript of this conversation"
+"""The title of the section of the system instructions that holds a primer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A conversation and where its files are. `primer` is the transcript that it was primed with, if it was."""
+
+    conversation_id: str
+    save_dir: Path
+    app_data_dir: Path
+    primer: str | None = None
+
+
+def for_server(
+    endpoint: Endpoint, *, workspaces: Sequence[Path], mcp_servers: Sequence[McpServer], ask: AskPermission
+) -> AgentConfig:
+    """The configuration of an agent that asks before it writes or executes anything.
+
+    Args:
+        endpoint: where the model is.
+        workspaces: the folders it works in.
+        mcp_servers: servers whose tools it has; all of them ask.
+        ask: answers whether a tool may run.
+    """
+
+    async def answer(call: Any) -> bool:
+        return await ask(ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name))
+
+    servers = [
+        types.McpStdioServer(name=server.name, command=server.command, args=list(server.args), env=server.env)
+        for server in mcp_servers
+    ]
+    policies: list[Any] = [policy.ask_user(tool, handler=answer, name=tool) for tool in GUARDED_TOOLS]
+    for server in servers:
+        policies.extend(policy.ask_user(server, handler=answer, name=server.name))
+    policies.append(policy.allow("*"))
+    common: dict[str, Any] = {
+        "workspaces": [str(path) for path in workspaces],
+        "capabilities": types.CapabilitiesConfig(agent_behavior=types.AgentBehavior.INTERACTIVE),
+        "policies": policies,
+        "mcp_servers": servers,
+    }
+    if isinstance(endpoint, OpenAIEndpoint):
+        return _typed(LocalOpenAIAgentConfig(model=endpoint.model, base_url=endpoint.base_url, **common))
+    if isinstance(endpoint, GeminiEndpoint):
+        key = endpoint.api_key.get_secret_value()
+        if endpoint.base_url is None:
+            return _typed(LocalAgentConfig(api_key=key, model=endpoint.model, **common))
+        target = types.ModelTarget(
+            name=endpoint.model,
+            types=[types.ModelType.TEXT],
+            endpoint=types.GeminiAPIEndpoint(base_url=endpoint.base_url, api_key=key),
+        )
+        return _typed(LocalAgentConfig(api_key=key, models=[target], **common))
+    return _typed(LocalAgentConfig(vertex=True, model=endpoint.model, **common))
+
+
+def _typed(config: Any) -> AgentConfig:
+    return cast("AgentConfig", config)
+
+
+def check(config: AgentConfig) -> None:
+    """Raises TypeError if the agent of this configuration has no harness on this machine."""
+    if not isinstance(config, BaseLocalAgentConfig):
+        raise TypeError(
+            f"{type(config).__name__} has no harness on this machine, so nothing here could be resumed"
+        )
+
+
+def for_conversation(config: AgentConfig, place: Place, *, exists: bool, environments: PrivateEnvironments) -> Any:
+    """The same configuration, bound to one stored conversation.
+
+    Its harness is marked with the conversation, so that what it leaves behind is found; the environments of its
+    MCP servers are kept out of what it stores.
+    """
+    mode = types.SessionContinuationMode
+    given: Any = config
+    return given.model_copy(
+        update={
+            "conversation_id": place.conversation_id,
+            "session_continuation_mode": mode.RESUME if exists else mode.CREATE_ONLY,
+            "save_dir": str(place.save_dir),
+            "app_data_dir": str(place.app_data_dir),
+            "env": {**(given.env or {}), MARKER_VARIABLE: place.conversation_id},
+            "mcp_servers": _private(given.mcp_servers, environments),
+            "system_instructions": _primed(given.system_instructions, place.primer),
+        }
+    )
+
+
+def _private(servers: Sequence[Any], environments: PrivateEnvironments) -> list[Any]:
+    stdio = [
+        McpServer(server.name, server.command, tuple(server.args or ()), dict(server.env or {}))
+        for server in servers
+        if isinstance(server, types.McpStdioServer)
+    ]
+    wrapped = iter(environments.wrap(stdio))
+    return [
+        server.model_copy(update={"command": now.command, "args": list(now.args), "env": now.env or None})
+        if isinstance(server, types.McpStdioServer) and (now := next(wrapped))
+        else server
+        for server in servers
+    ]
+
+
+def _primed(instructions: Any, primer: str | None) -> Any:
+    if primer is None:
+        return instructions
+    section = types.SystemInstructionSection(title=PRIMER_TITLE, content=primer)
+    if isinstance(instructions, types.CustomSystemInstructions):
+        return types.CustomSystemInstructions(text=f"{instructions.text}\n\n# {PRIMER_TITLE}\n\n{primer}")
+    if isinstance(instructions, types.TemplatedSystemInstructions):
+        return instructions.model_copy(update={"sections": [*instructions.sections, section]})
+    own = [types.SystemInstructionSection(content=instructions)] if instructions else []
+    return types.TemplatedSystemInstructions(sections=[*own, section])
