@@ -14,7 +14,10 @@ import click
 
 from acp_agent import config
 from acp_agent.config import Announce, BadSettings, LogLevel, Settings
+from acp_agent.sessions_command import sessions
+from sessions.leftovers import OnLeftovers
 from sessions.report import Outcome
+from sessions.resume import OnInterrupted
 
 _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FRESH]
 
@@ -27,6 +30,16 @@ _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FR
 )
 @click.option("--offline", is_flag=True, default=None, help="Use the embedded offline model: no network, no key.")
 @click.option("--require", type=click.Choice(_REQUIRABLE), help="Refuse to load a session with less than this.")
+@click.option(
+    "--interrupted",
+    type=click.Choice([policy.value for policy in OnInterrupted]),
+    help="Keep what is stored of a turn that was cut, or roll it back.",
+)
+@click.option(
+    "--leftovers",
+    type=click.Choice([policy.value for policy in OnLeftovers]),
+    help="End the commands that a cut turn left running, or only report them.",
+)
 @click.option(
     "--announce", type=click.Choice([a.value for a in Announce]), help="When to tell how a session was resumed."
 )
@@ -72,6 +85,9 @@ def chat(settings: Settings, session_id: str | None, cwd: Path | None, offline: 
         interactive=sys.stdin.isatty(),
     )
     sys.exit(asyncio.run(run_chat(options)))
+
+
+main.add_command(sessions)
 
 
 def _arguments(settings: Settings) -> list[str]:

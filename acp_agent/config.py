@@ -16,7 +16,9 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
+from sessions.leftovers import OnLeftovers
 from sessions.report import Outcome
+from sessions.resume import OnInterrupted
 
 ENVIRONMENT_PREFIX = "ACP_AGENT_"
 CONFIG_VARIABLE = "ACP_AGENT_CONFIG"
@@ -45,7 +47,11 @@ class BadSettings(ValueError):
 
 
 class Settings(BaseModel):
-    """All settings. `require` refuses a load whose outcome is lower than it on the ladder."""
+    """All settings.
+
+    `require` refuses a load whose outcome is lower than it on the ladder; `interrupted` and `leftovers` say what
+    becomes of a turn that was cut, and of the commands that it left running.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,6 +60,8 @@ class Settings(BaseModel):
     base_url: str | None = None
     offline: bool = False
     require: Outcome | None = None
+    interrupted: OnInterrupted = OnInterrupted.KEEP
+    leftovers: OnLeftovers = OnLeftovers.END
     announce: Announce = Announce.PROBLEMS
     log_level: LogLevel = LogLevel.WARNING
 

@@ -1,8 +1,8 @@
 """One session that is open on this connection: between its agent and the client that watches it.
 
 What the agent does is in `acp_agent.antigravity.resumable`. Here is what makes it a session of the protocol: one
-prompt at a time, answered only after its checkpoint; permission questions; words for the person where something
-is not as it should be.
+prompt at a time, answered only after its checkpoint; permission questions; slash commands; words for the person
+where something is not as it should be.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from acp_agent import prompts, translate
-from acp_agent.antigravity import ResumableAgent, TurnEnd, TurnInProgress
+from acp_agent import commands, prompts, translate
+from acp_agent.antigravity import ResumableAgent, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
 from acp_agent.antigravity.sdk_config import for_server
 from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
+from acp_agent.commands import BadCommand, Command
 from acp_agent.config import Announce
 from acp_agent.prompts import Block
 from acp_agent.steps import Endpoint, HarnessError, McpServer, Part, ToolUse
 from acp_agent.toolcalls import Json
 from acp_agent.translate import Shown
+from sessions import checkpoint, timeline
 from sessions.lease import Lease
-from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
+from sessions.report import CheckpointReport, Reason, ResumeReport
 from sessions.session import Session
-from sessions.store import now
+from sessions.store import Store, now
+from sessions.timeline import NoSuchPoint, NotPreserved
 
 
 class PromptFailed(Exception):
@@ -40,10 +44,10 @@ class PromptFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a prompt ended, and what was made durable of it."""
+    """How a prompt ended, and the `_meta` that says more: what was made durable, or what a command did."""
 
     stop_reason: str
-    checkpoint: CheckpointReport
+    meta: Json
 
 
 class Conversation:
@@ -51,24 +55,27 @@ class Conversation:
 
     def __init__(
         self,
+        store: Store,
         session: Session,
         lease: Lease,
         client: Client,
         *,
         endpoint: Endpoint,
-        workspaces: Sequence[Path],
+        folder: Path,
         mcp_servers: Sequence[McpServer],
-        require: Outcome | None,
+        wishes: Wishes,
         announce: Announce,
     ) -> None:
         self.session = session
+        self._store = store
         self._client = client
         self._announce = announce
         self._asking = Asking(session, client)
-        config = for_server(endpoint, workspaces=workspaces, mcp_servers=mcp_servers, ask=self._ask)
-        self._agent = ResumableAgent(session, lease, config, audience=self, require=require)
+        config = for_server(endpoint, workspaces=(folder,), mcp_servers=mcp_servers, ask=self._ask)
+        self._agent = ResumableAgent(session, lease, config, folder=folder, audience=self, wishes=wishes)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._answers = count(1)
 
     @property
     def busy(self) -> bool:
@@ -88,14 +95,19 @@ class Conversation:
             for update in translate.replay(entry):
                 await self._client.update(self.session.id, update)
 
+    async def offer_commands(self) -> None:
+        """Tell the client which slash commands there are."""
+        update: Json = {"sessionUpdate": "available_commands_update", "availableCommands": [*commands.available()]}
+        await self._client.update(self.session.id, update)
+
     async def prompt(self, blocks: Sequence[Block]) -> Answer:
-        """Run one turn and answer when it is durable.
+        """Run one turn and answer when it is durable; or do what a slash command says.
 
         Raises:
             TurnInProgress: a turn runs already; it is not disturbed.
             BadPrompt: the prompt cannot be sent; nothing was begun.
             PromptFailed: the model or the harness failed during the turn.
-            HarnessError: the harness could not be opened; nothing was begun.
+            ResumeRefused, HarnessError, HarnessStillRunning: the harness could not be opened; nothing was begun.
         """
         if self.busy:
             raise TurnInProgress
@@ -104,6 +116,12 @@ class Conversation:
         # Before the first await, so that no second prompt can slip in while the harness opens.
         self._idle.clear()
         try:
+            try:
+                command = commands.read(blocks)
+            except BadCommand as bad:
+                return await self._answer(str(bad), {})
+            if command is not None:
+                return await self._obey(command)
             end = await self._agent.run(blocks, parts)
             await self._tell_if_cut_short(parts)
             report = await self._save(end, prompts.excerpt(blocks))
@@ -111,7 +129,7 @@ class Conversation:
             self._idle.set()
         if end.failure is not None and end.stop_reason != "cancelled":
             raise PromptFailed(end.failure, report)
-        return Answer(end.stop_reason, report)
+        return Answer(end.stop_reason, {"acp-agent/checkpoint": report.wire()})
 
     async def cancel(self) -> None:
         """Halt the running turn, if there is one. Its prompt is then answered with `cancelled`."""
@@ -136,13 +154,50 @@ class Conversation:
 
     async def announce(self, report: ResumeReport) -> None:
         """Tell the person how the session was brought back, if they want it. Neither journalled nor replayed."""
-        plain = report.reason in (Reason.VERIFIED, Reason.NEVER_PROMPTED) and report.turns_lost == 0
+        plain = (
+            report.reason in (Reason.VERIFIED, Reason.NEVER_PROMPTED)
+            and report.turns_lost == 0
+            and report.cwd is None
+            and all(check.ok for check in report.checks)
+        )
         if self._announce is Announce.NEVER or (plain and self._announce is Announce.PROBLEMS):
             return
         severity = "info" if report.turns_lost == 0 else "warning"
         title = f"Session {report.outcome.value}"
         meta: Json = {"acp-agent/resume": report.wire()}
         await self._client.tell(self.session.id, severity, title, report.summary, meta)
+
+    async def _obey(self, command: Command) -> Answer:
+        journal = self._agent.journal
+        if command.name == "turns":
+            text = commands.turns_text(journal.all_turns(), checkpoint.every(self.session))
+            return await self._answer(text, {})
+        if command.name == "session":
+            newest = next(iter(checkpoint.newest_first(self.session)), None)
+            text = commands.session_text(self.session.id, self._agent.report, newest, journal.turn_count)
+            return await self._answer(text, {})
+        try:
+            if command.name == "fork":
+                forked = await asyncio.to_thread(timeline.fork, self._store, self.session, turn=command.turn)
+                text = f"Forked at the end of turn {forked.turn}: the new session is `{forked.session_id}`."
+                return await self._answer(text, {"acp-agent/fork": {"sessionId": forked.session_id}})
+            assert command.turn is not None
+            report = await self._agent.rewind(command.turn)
+        except (NoSuchPoint, NotPreserved) as refused:
+            return await self._answer(str(refused), {})
+        text = commands.rewound_text(command.turn, report)
+        return await self._answer(text, {"acp-agent/resume": report.wire()})
+
+    async def _answer(self, text: str, meta: Json) -> Answer:
+        """Answer a command. It is not part of the conversation: not journalled, not replayed."""
+        update: Json = {
+            "sessionUpdate": "agent_message_chunk",
+            "messageId": f"command-{next(self._answers)}",
+            "content": {"type": "text", "text": text},
+            "_meta": {"acp-agent/command": True},
+        }
+        await self._client.update(self.session.id, update)
+        return Answer("end_turn", meta)
 
     async def _save(self, end: TurnEnd, title: str) -> CheckpointReport:
         report = await self._agent.save_trajectory()

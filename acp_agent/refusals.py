@@ -11,6 +11,7 @@ from acp_agent.wire.errors import AgentError
 from sessions.journal import JournalError
 from sessions.lease import SessionBusy
 from sessions.session import StoreDamaged, StoreRefused
+from sessions.store import StoreTooNew
 
 
 @contextmanager
@@ -46,6 +47,28 @@ def turn_in_progress(session_id: str, refused: str) -> AgentError:
         reason="turn_in_progress",
         details=f"A turn runs, or it is being opened or closed: {refused} is refused, and what runs goes on.",
         session_id=session_id,
+    )
+
+
+def unknown_session(session_id: str) -> AgentError:
+    """Nothing is stored under this id."""
+    return AgentError(
+        errors.UNKNOWN_SESSION,
+        "There is no session with this id.",
+        reason="unknown_session",
+        details="Nothing is stored under this id in this agent's data folder.",
+        session_id=session_id,
+    )
+
+
+def store_too_new(error: StoreTooNew) -> AgentError:
+    """A newer version of this program wrote the session."""
+    return AgentError(
+        errors.STORE_TOO_NEW,
+        "This session was written by a newer version of this agent.",
+        reason="store_too_new",
+        details=str(error),
+        session_id=error.session_id,
     )
 
 

@@ -9,37 +9,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import acp
-from acp import schema
 from pydantic import BaseModel, JsonValue
 
-from acp_agent import config, refusals
-from acp_agent.antigravity import ResumeRefused, TurnInProgress
+from acp_agent import config, params, refusals
+from acp_agent.antigravity import ResumeRefused, TurnInProgress, Wishes
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, PromptFailed
+from acp_agent.params import McpServerParam
 from acp_agent.prompts import BadPrompt
 from acp_agent.steps import Endpoint, HarnessError, McpServer
 from acp_agent.toolcalls import Json
-from acp_agent.wire import errors
+from acp_agent.wire import errors, routes
 from acp_agent.wire.errors import AgentError
 from acp_agent.wire.transport import StdioTransport
+from sessions import housekeeping, timeline
 from sessions.lease import Holder, Lease, SessionBusy
 from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
-from sessions.session import Session, SessionSummary
+from sessions.session import Session, StoreDamaged
 from sessions.store import InvalidCursor, Store, StoreTooNew, UnknownSession, new_session_id, now
+from sessions.timeline import NoSuchPoint
 
 log = logging.getLogger(__name__)
 
-McpServerParam = schema.McpServerStdio | schema.HttpMcpServer | schema.SseMcpServer
 PAGE_SIZE = 50
 
 
@@ -51,6 +51,9 @@ class AgentServer:
         self._transport = transport
         self._offline_url = offline_url
         self._store = Store(settings.data_dir)
+        self._wishes = Wishes(
+            require=settings.require, on_interrupted=settings.interrupted, on_leftovers=settings.leftovers
+        )
         self._open: dict[str, Conversation] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._link: ClientLink | None = None
@@ -58,6 +61,7 @@ class AgentServer:
     def on_connect(self, conn: acp.Client) -> None:
         """The SDK hands over its side of the connection."""
         self._link = ClientLink(conn, self._transport)
+        routes.add_request(conn, "session/delete", self.delete_session)
 
     async def initialize(self, protocol_version: int, **_: object) -> Json:
         """Agree on version 1 of the protocol and say what this agent can do."""
@@ -67,7 +71,7 @@ class AgentServer:
                 "loadSession": True,
                 "promptCapabilities": {"image": True, "embeddedContext": True, "audio": False},
                 "mcpCapabilities": {"http": False, "sse": False},
-                "sessionCapabilities": {"list": {}, "resume": {}, "close": {}},
+                "sessionCapabilities": {"list": {}, "resume": {}, "close": {}, "fork": {}, "delete": {}},
                 "_meta": {"acp-agent": {"report": 1}},
             },
             "authMethods": [],
@@ -83,20 +87,64 @@ class AgentServer:
     ) -> Json:
         """Make a session that can be loaded from now on, in this process and any other."""
         endpoint = self._endpoint()
-        folder = _folder(cwd)
-        if not folder.is_dir():
-            raise AgentError(
-                errors.INVALID_PARAMS,
-                "The session's folder does not exist.",
-                reason="no_such_folder",
-                details=f"cwd is {cwd!r}, and there is no such folder on this machine.",
-            )
-        servers = _mcp_servers(mcp_servers or ())
+        folder = params.existing_folder(cwd)
+        servers = params.mcp_servers(mcp_servers or ())
         session_id = new_session_id()
         with refusals.store_errors(session_id):
-            session = self._store.create(session_id, cwd=str(folder), client=self._client_name())
-            self._open[session_id] = self._take(session, endpoint, folder, servers)
+            self._store.create(session_id, cwd=str(folder), client=self._client_name()).close()
+            conversation = self._take(session_id, endpoint, folder, servers)
+        self._open[session_id] = conversation
+        self._link_or_fail().after_response(conversation.offer_commands())
         return {"sessionId": session_id}
+
+    async def fork_session(
+        self,
+        cwd: str,
+        session_id: str,
+        mcp_servers: Sequence[McpServerParam] | None = None,
+        meta: object = None,
+        **_: object,
+    ) -> Json:
+        """Make a session of another one, up to its last checkpoint or the turn that `_meta` names."""
+        endpoint = self._endpoint()
+        folder = params.existing_folder(cwd)
+        servers = params.mcp_servers(mcp_servers or (), session_id)
+        turn = params.turn_to_fork_at(meta, session_id)
+        try:
+            with refusals.store_errors(session_id), self._to_read(session_id) as source:
+                forked = await asyncio.to_thread(timeline.fork, self._store, source, turn=turn)
+        except NoSuchPoint as error:
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "The session cannot be forked there.",
+                reason="no_such_turn",
+                details=str(error),
+                session_id=session_id,
+            ) from error
+        with refusals.store_errors(forked.session_id):
+            conversation = self._take(forked.session_id, endpoint, folder, servers)
+            conversation.session.update_folder(str(folder))
+        self._open[forked.session_id] = conversation
+        self._link_or_fail().after_response(conversation.offer_commands())
+        made: Json = {"from": session_id, "turn": forked.turn, "turns": forked.turns}
+        return {"sessionId": forked.session_id, "_meta": {"acp-agent/fork": made}}
+
+    async def delete_session(self, params_: dict[str, JsonValue]) -> Json:
+        """Delete a session and all its files; one that is open here is closed first."""
+        session_id = params.session_id_of(params_)
+        async with self._lock(session_id):
+            if conversation := self._open.pop(session_id, None):
+                await conversation.cancel()
+                await conversation.wait_idle()
+                await conversation.close()
+            try:
+                with refusals.store_errors(session_id):
+                    await asyncio.to_thread(housekeeping.delete, self._store, session_id, self._holder())
+            except UnknownSession as error:
+                raise refusals.unknown_session(session_id) from error
+            except SessionBusy as error:
+                raise refusals.busy(session_id, error) from error
+        return {}
 
     async def load_session(
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
@@ -109,6 +157,7 @@ class AgentServer:
                     await conversation.replay()
                 await self._send_info(conversation, report)
                 await conversation.announce(report)
+        self._link_or_fail().after_response(conversation.offer_commands())
         return {"_meta": {"acp-agent/resume": report.wire()}}
 
     async def resume_session(
@@ -120,13 +169,15 @@ class AgentServer:
             async with self._published(conversation):
                 await self._send_info(conversation, report)
         # The protocol forbids messages before this response, and a client without notices is told by a message.
-        self._link_or_fail().after_response(conversation.announce(report))
+        self._link_or_fail().after_response(
+            _in_order(conversation.announce(report), conversation.offer_commands())
+        )
         return {"_meta": {"acp-agent/resume": report.wire()}}
 
     async def list_sessions(self, cwd: str | None = None, cursor: str | None = None, **_: object) -> Json:
         """A page of stored sessions, newest first."""
         if cwd is not None:
-            cwd = str(_folder(cwd))
+            cwd = str(params.folder(cwd))
         try:
             with refusals.store_errors(None):
                 page = await asyncio.to_thread(self._store.page, cwd=cwd, cursor=cursor, limit=PAGE_SIZE)
@@ -138,7 +189,9 @@ class AgentServer:
                 details=str(error),
             ) from error
         # What cannot be read has no folder to name, and the protocol wants one.
-        result: Json = {"sessions": [_entry(summary) for summary in page.summaries if not summary.damaged]}
+        result: Json = {
+            "sessions": [params.list_entry(summary) for summary in page.summaries if not summary.damaged]
+        }
         if page.next_cursor is not None:
             result["nextCursor"] = page.next_cursor
         return result
@@ -171,10 +224,7 @@ class AgentServer:
             ) from failed
         except (ResumeRefused, HarnessError, HarnessStillRunning) as error:
             raise refusals.not_brought_back(session_id, error) from error
-        return {
-            "stopReason": answer.stop_reason,
-            "_meta": {"acp-agent/checkpoint": answer.checkpoint.wire()},
-        }
+        return {"stopReason": answer.stop_reason, "_meta": answer.meta}
 
     async def cancel(self, session_id: str, **_: object) -> None:
         """Halt the session's turn; its prompt is answered with `cancelled`."""
@@ -191,23 +241,17 @@ class AgentServer:
             await conversation.close()
         return {}
 
-    async def ext_method(self, method: str, params: dict[str, JsonValue]) -> Json:
+    async def ext_method(self, method: str, params_: dict[str, JsonValue]) -> Json:
         """`_acp-agent/session_status`: what is known of a session, without opening it."""
         if method != "acp-agent/session_status":
             raise acp.RequestError.method_not_found(f"_{method}")
-        session_id = params.get("sessionId")
-        if not isinstance(session_id, str):
-            raise AgentError(
-                errors.INVALID_PARAMS,
-                "The session id is missing.",
-                reason="invalid_params",
-                details="sessionId must be a string.",
-            )
+        session_id = params.session_id_of(params_)
         if conversation := self._open.get(session_id):
-            status: Json = dict(_session_meta(conversation.session.summary()))
+            status: Json = dict(params.session_meta(conversation.session.summary()))
             return {"sessionId": session_id, "open": True, "busy": conversation.busy, **status}
         with refusals.store_errors(session_id), self._stored(session_id) as session:
-            return {"sessionId": session_id, "open": False, "busy": False, **_session_meta(session.summary())}
+            status = params.session_meta(session.summary())
+        return {"sessionId": session_id, "open": False, "busy": False, **status}
 
     async def shut_down(self) -> None:
         """Close every open session; called once the connection is gone."""
@@ -218,15 +262,15 @@ class AgentServer:
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None
     ) -> tuple[Conversation, ResumeReport]:
         endpoint = self._endpoint()
-        folder = _folder(cwd, session_id)
-        servers = _mcp_servers(mcp_servers or (), session_id)
+        folder = params.folder(cwd, session_id)
+        servers = params.mcp_servers(mcp_servers or (), session_id)
         if already := self._open.get(session_id):
             if already.busy:
                 raise refusals.turn_in_progress(session_id, "a load")
             del self._open[session_id]
             await already.close()
         with refusals.store_errors(session_id):
-            conversation = self._take(self._stored(session_id), endpoint, folder, servers)
+            conversation = self._take(session_id, endpoint, folder, servers)
             try:
                 return conversation, await conversation.bring_back()
             except BaseException as error:
@@ -259,25 +303,30 @@ class AgentServer:
         self._open[conversation.session.id] = conversation
 
     def _take(
-        self, session: Session, endpoint: Endpoint, folder: Path, servers: Sequence[McpServer]
+        self, session_id: str, endpoint: Endpoint, folder: Path, servers: Sequence[McpServer]
     ) -> Conversation:
-        """Take the session's lease and make a conversation of it; on failure the session is closed."""
+        """Take a stored session's lease, open it, and make a conversation of it."""
         try:
-            lease = Lease.acquire(session.folder, Holder(pid=os.getpid(), client=self._client_name(), since=now()))
-        except BaseException as error:
-            session.close()
-            if isinstance(error, SessionBusy):
-                raise refusals.busy(session.id, error) from error
+            lease = Lease.acquire(self._store.folder(session_id), self._holder())
+        except UnknownSession as error:
+            raise refusals.unknown_session(session_id) from error
+        except SessionBusy as error:
+            raise refusals.busy(session_id, error) from error
+        try:
+            session = self._stored(session_id, salvage_for=folder)
+        except BaseException:
+            lease.release()
             raise
         try:
             return Conversation(
+                self._store,
                 session,
                 lease,
                 self._link_or_fail(),
                 endpoint=endpoint,
-                workspaces=(folder,),
+                folder=folder,
                 mcp_servers=servers,
-                require=self._settings.require,
+                wishes=self._wishes,
                 announce=self._settings.announce,
             )
         except BaseException:
@@ -307,25 +356,29 @@ class AgentServer:
             session_id=session_id,
         )
 
-    def _stored(self, session_id: str) -> Session:
+    @contextmanager
+    def _to_read(self, session_id: str) -> Iterator[Session]:
+        """A session to look into, whether it is open here or not."""
+        if conversation := self._open.get(session_id):
+            yield conversation.session
+            return
+        with self._stored(session_id) as session:
+            yield session
+
+    def _stored(self, session_id: str, *, salvage_for: Path | None = None) -> Session:
+        """Open a stored session; with a folder that it is opened for, what is left of it if it is damaged."""
         try:
-            return self._store.open(session_id)
+            try:
+                return self._store.open(session_id)
+            except StoreDamaged as damage:
+                if salvage_for is None:
+                    raise
+                log.warning("%s What can be read of it is opened.", damage)
+                return self._store.open_salvaged(session_id, cwd=str(salvage_for))
         except UnknownSession as error:
-            raise AgentError(
-                errors.UNKNOWN_SESSION,
-                "There is no session with this id.",
-                reason="unknown_session",
-                details="Nothing is stored under this id in this agent's data folder.",
-                session_id=session_id,
-            ) from error
+            raise refusals.unknown_session(session_id) from error
         except StoreTooNew as error:
-            raise AgentError(
-                errors.STORE_TOO_NEW,
-                "This session was written by a newer version of this agent.",
-                reason="store_too_new",
-                details=str(error),
-                session_id=session_id,
-            ) from error
+            raise refusals.store_too_new(error) from error
 
     def _endpoint(self) -> Endpoint:
         found = config.endpoint(self._settings, os.environ, offline_url=self._offline_url)
@@ -345,59 +398,14 @@ class AgentServer:
         name = info.get("name") if isinstance(info, dict) else None
         return name[:100] if isinstance(name, str) and name else "unknown client"
 
+    def _holder(self) -> Holder:
+        return Holder(pid=os.getpid(), client=self._client_name(), since=now())
+
     def _link_or_fail(self) -> ClientLink:
         assert self._link is not None, "the SDK calls on_connect before any method"
         return self._link
 
 
-def _folder(cwd: str, session_id: str | None = None) -> Path:
-    path = Path(cwd)
-    if path.is_absolute():
-        return path
-    raise AgentError(
-        errors.INVALID_PARAMS,
-        "The session's folder must be an absolute path.",
-        reason="relative_cwd",
-        details=f"cwd is {cwd!r}.",
-        session_id=session_id,
-    )
-
-
-def _mcp_servers(given: Sequence[McpServerParam], session_id: str | None = None) -> tuple[McpServer, ...]:
-    servers: list[McpServer] = []
-    for server in given:
-        if not isinstance(server, schema.McpServerStdio):
-            raise AgentError(
-                errors.INVALID_PARAMS,
-                "Only MCP servers over stdio are supported.",
-                reason="unsupported_mcp_transport",
-                details=f"The MCP server {server.name!r} uses another transport.",
-                session_id=session_id,
-            )
-        # The SDK takes only these characters in a server's name.
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", server.name) or "server"
-        environment = {variable.name: variable.value for variable in server.env}
-        servers.append(McpServer(name, server.command, tuple(server.args), environment))
-    return tuple(servers)
-
-
-def _session_meta(summary: SessionSummary) -> Json:
-    return {
-        "turns": summary.turns,
-        "checkpoint": summary.checkpoint.wire() if summary.checkpoint else None,
-        "outcome": summary.outcome.value if summary.outcome else None,
-        "reason": summary.reason.value if summary.reason else None,
-    }
-
-
-def _entry(summary: SessionSummary) -> Json:
-    entry: Json = {
-        "sessionId": summary.id,
-        "cwd": summary.cwd,
-        "_meta": {"acp-agent/session": _session_meta(summary)},
-    }
-    if summary.title is not None:
-        entry["title"] = summary.title
-    if summary.updated_at is not None:
-        entry["updatedAt"] = summary.updated_at
-    return entry
+async def _in_order(*work: Coroutine[None, None, None]) -> None:
+    for each in work:
+        await each

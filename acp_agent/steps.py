@@ -69,6 +69,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that the model counted, None where it said nothing; thoughts are part of the output."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Text in a prompt."""
 

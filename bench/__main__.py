@@ -16,10 +16,10 @@ import click
 from rich.console import Console
 
 from acp_agent.offline.server import OfflineModel
-from bench import sessions_on_disk, steps
+from bench import checkpoints, sessions_on_disk, steps
 from bench.figures import Figure, Machine, as_json, print_table
 from bench.process import StepFailed
-from bench.sides import Place
+from bench.sides import Place, StoredSession
 
 _WIDTH = 130
 """Columns of the table where there is no terminal to ask."""
@@ -48,12 +48,19 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Work in a new folder in this one, on the disk to be timed. Default: the folder for temporary files.",
 )
-def main(sizes: list[int], json_file: Path | None, folder: Path | None) -> None:
+@click.option(
+    "--checkpoints/--no-checkpoints",
+    "with_checkpoints",
+    default=True,
+    show_default=True,
+    help="Compare the checkpoints of a session of 100 steps and one of 10,000.",
+)
+def main(sizes: list[int], json_file: Path | None, folder: Path | None, with_checkpoints: bool) -> None:
     """Time the agent's steps beside the same steps done with the raw SDK."""
     load_before = os.getloadavg()[0]
     try:
         with tempfile.TemporaryDirectory(prefix="acp-agent-bench-", dir=folder) as root, OfflineModel() as model:
-            figures = _run(Place(Path(root), model), sizes)
+            figures = _run(Place(Path(root), model), sizes, with_checkpoints)
     except StepFailed as failure:
         sys.exit(f"A step failed: {failure}")
     machine = Machine.here(load_before)
@@ -62,7 +69,7 @@ def main(sizes: list[int], json_file: Path | None, folder: Path | None) -> None:
         json_file.write_text(json.dumps(as_json(machine, figures), indent=2) + "\n", encoding="utf-8")
 
 
-def _run(place: Place, sizes: list[int]) -> list[Figure]:
+def _run(place: Place, sizes: list[int], with_checkpoints: bool) -> list[Figure]:
     place.workspace.mkdir()
     (place.root / "config.toml").touch()
     began = time.monotonic()
@@ -74,16 +81,25 @@ def _run(place: Place, sizes: list[int]) -> list[Figure]:
     started = [*steps.start(place)]
     loads: list[Figure] = []
     turns: list[Figure] = []
-    say(f"a session of {sizes[0]:,} turns is made")
-    for session in sessions_on_disk.build(place, sizes):
-        say(f"load and turns at {session.turns:,} turns")
-        loads.append(steps.load(place, session))
-        turns += steps.turns(place, session)
-        if session.turns != sizes[-1]:
+    compared: list[StoredSession] = []
+    wanted = sorted({*sizes, *(checkpoints.TURNS if with_checkpoints else ())})
+    say(f"a session of {wanted[0]:,} turns is made")
+    for session in sessions_on_disk.build(place, wanted):
+        if session.turns in sizes:
+            say(f"load and turns at {session.turns:,} turns")
+            loads.append(steps.load(place, session))
+            turns += steps.turns(place, session)
+        if with_checkpoints and session.turns in checkpoints.TURNS:
+            compared.append(session)
+        if session.turns != wanted[-1]:
             say("the next session is made")
-    say("done")
     turns.sort(key=lambda figure: figure.step, reverse=True)
-    return [*started, *turns, *loads]
+    costs: list[Figure] = []
+    if with_checkpoints:
+        say("checkpoints of a short and of a long session")
+        costs += checkpoints.compare(place, *compared)
+    say("done")
+    return [*started, *turns, *costs, *loads]
 
 
 if __name__ == "__main__":

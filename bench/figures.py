@@ -18,7 +18,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Repeated measurements of one step, in milliseconds."""
+    """Repeated measurements of one step, in the unit of their figure."""
 
     values: tuple[float, ...]
 
@@ -44,13 +44,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A step, in a session of `turns` turns if that matters, and the baseline that it is compared with."""
+    """A step, in a session of `turns` turns if that matters, and the baseline that it is compared with.
+
+    Both are in `unit`, `ms` or `KiB`.
+    """
 
     step: str
     turns: int | None
     agent: Sample
     baseline_step: str
     baseline: Sample
+    unit: str = "ms"
 
     @property
     def ratio(self) -> float:
@@ -62,9 +66,10 @@ class Figure:
         return {
             "step": self.step,
             "turns": self.turns,
-            "agent_ms": self.agent.wire(),
-            "baseline": self.baseline_step,
-            "baseline_ms": self.baseline.wire(),
+            "unit": self.unit,
+            "agent": self.agent.wire(),
+            "baseline_step": self.baseline_step,
+            "baseline": self.baseline.wire(),
             "ratio": round(self.ratio, 3),
         }
 
@@ -109,30 +114,32 @@ class Machine:
 
 
 def as_json(machine: Machine, figures: Iterable[Figure]) -> dict[str, JsonValue]:
-    """Everything; times in milliseconds."""
+    """Everything."""
     return {"machine": machine.wire(), "figures": [figure.wire() for figure in figures]}
 
 
 def print_table(console: Console, machine: Machine, figures: Sequence[Figure]) -> None:
-    """One row a figure: milliseconds as median (lowest to highest)."""
+    """One row a figure, each value as median (lowest to highest)."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("step")
     table.add_column("turns", justify="right", no_wrap=True)
-    table.add_column("agent, ms", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("agent", justify="right", no_wrap=True)
     table.add_column("baseline")
-    table.add_column("baseline, ms", justify="right", no_wrap=True)
+    table.add_column("of the baseline", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
     for figure in figures:
         table.add_row(
             figure.step,
             f"{figure.turns:,}" if figure.turns is not None else "",
+            figure.unit,
             figure.agent.text(),
             figure.baseline_step,
             figure.baseline.text(),
             f"{figure.ratio:.2f}",
         )
     console.print(table)
-    console.print(f"Milliseconds: median (lowest to highest). {machine.text()}.", soft_wrap=True)
+    console.print(f"Median (lowest to highest). {machine.text()}.", soft_wrap=True)
 
 
 def _ms(value: float) -> str:

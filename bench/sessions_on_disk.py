@@ -19,13 +19,16 @@ from acp_agent import prompts, translate
 from bench.process import Json, StepFailed
 from bench.sides import ANSWER, PROMPT, AgentSide, Place, StoredSession
 from sessions import checkpoint
-from sessions.checkpoint import CheckpointError, Streamed
+from sessions.checkpoint import CheckpointError, Streamed, Tracker
 from sessions.journal import Journal
 from sessions.lease import Holder, Lease
 from sessions.store import Store, now
 
 REAL_TURNS = 100
 """How many turns of a session are run through the agent at most."""
+
+CHECKPOINTS = 1000
+"""How many checkpoints a session that is made of rows has at most; several turns share one in a longer one."""
 
 _STEP_COLUMNS = (
     "step_type, status, has_subtrajectory, metadata, error_details, permissions, task_details, render_info,"
@@ -68,17 +71,25 @@ def _add_rows(place: Place, session: StoredSession | None, turns: int) -> Stored
         lease = Lease.acquire(grown.folder, Holder(pid=os.getpid(), client="bench", since=now()))
         stack.callback(lease.release)
         store = stack.enter_context(Store(grown.data_dir).open(grown.session_id))
-        db = stack.enter_context(closing(_connect(grown.trajectory)))
         journal = Journal(store)
+        tracker = Tracker(grown.trajectory)
+        stack.callback(tracker.close)  # after the connection to the database
+        db = stack.enter_context(closing(_connect(grown.trajectory)))
+        every = turns // CHECKPOINTS + 1
         block: Json = {"type": "text", "text": PROMPT}
         for turn in range(session.turns + 1, turns + 1):
             journal.begin_turn(prompts.excerpt([block]))
             journal.append("user_message", translate.user_message(turn), {"content": [block]})
             journal.stream("agent_message", f"message-{turn}-1", ANSWER)
             _add_turn(db, turn - 1)
+            if turn % every and turn != turns:
+                journal.end_turn(turn, "end_turn")
+                continue
             streamed = Streamed(visible=2 * turn, user_turns=turn, last_text=ANSWER)
             try:
-                checkpoint.take(store, journal, turn=turn, stop_reason="end_turn", streamed=streamed)
+                checkpoint.take(
+                    store, journal, turn=turn, stop_reason="end_turn", streamed=streamed, tracker=tracker
+                )
             except CheckpointError as error:
                 raise StepFailed(f"turn {turn} could not be added: {error}") from error
     return grown

@@ -119,6 +119,14 @@ class AgentSide(LineProcess):
             raise StepFailed(f"{session.turns} turns were replayed with {self.updates - seen} updates")
         return elapsed * 1000
 
+    def open(self, session: StoredSession) -> None:
+        """Load a session that has had more turns than it had when it was made."""
+        params: Json = {"sessionId": session.session_id, "cwd": str(self._place.workspace), "mcpServers": []}
+        report = _meta(self.call("session/load", params), "acp-agent/resume")
+        # A conversation that has become too long is summarised by the harness in one of its turns.
+        if report["reason"] != "verified" or report["turnsLost"] != 0:
+            raise StepFailed(f"the load reports {report}")
+
     def turn(self, session_id: str) -> tuple[float, float]:
         """Run a turn; the milliseconds from prompt to response, and those of them that the checkpoint took."""
         params: Json = {"sessionId": session_id, "prompt": [{"type": "text", "text": PROMPT}]}

@@ -6,11 +6,24 @@ not followed by a sync of its folder can be undone by a crash. Files are private
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
+import stat
 from pathlib import Path
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+
+_OF_THE_DISK = frozenset(
+    {
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 
 
 def sync_file(path: Path) -> None:
@@ -57,6 +70,20 @@ def write_file(path: Path, content: bytes) -> None:
     new.write_bytes(content)
     sync_file(new)
     replace_file(new, path)
+
+
+def make_private(folder: Path) -> None:
+    """Take from others what a foreign program let them do in a folder and all that is in it."""
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode) and mode & 0o077:
+                path.chmod(stat.S_IMODE(mode) & 0o700)
+
+
+def refused(error: sqlite3.Error) -> bool:
+    """Whether an error of SQLite is one of the disk or the system, not of what was to be read or written."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK
 
 
 def _sync(path: Path, flags: int) -> None:

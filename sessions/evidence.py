@@ -1,30 +1,48 @@
 """Gathers what there is to know about a session before it is opened: input and output, no decisions.
 
-Nothing is written and nothing is changed: a load that is refused must leave every byte as it was.
+Nothing is written and nothing is changed: a load that is refused must leave every byte as it was. What costs more
+than a look is looked at only when the decision needs it (`with_transcript`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
-from sessions import checkpoint, trajectory, trim
+from sessions import checkpoint, primer, resume, trajectory, trim
 from sessions.checkpoint import Checkpoint
 from sessions.journal import Journal
-from sessions.resume import CheckpointFacts, Evidence, Live
-from sessions.store import Session
+from sessions.primer import Transcript
+from sessions.report import Reason
+from sessions.resume import CheckpointFacts, Evidence, Live, OnInterrupted
+from sessions.session import Session
 from sessions.trajectory import Trajectory, TrajectoryProblem
 
 
 def gather(session: Session, journal: Journal) -> Evidence:
-    """The evidence about a session whose lease is held and whose harness is not running."""
-    checkpoints = checkpoint.newest_first(session)
+    """The evidence about a session whose lease is held and whose harness is not running.
+
+    Raises:
+        StoreDamaged: the store cannot be read.
+    """
+    turns = journal.all_turns()
+    line = [record for record in turns if record.on_line]
+    left = {record.turn for record in turns if not record.on_line}
+    # One of a turn that the journal does not know is kept: then it is the journal that has lost something.
+    checkpoints = [stored for stored in reversed(checkpoint.every(session)) if stored.turn not in left]
     newest = checkpoints[0] if checkpoints else None
-    open_turn = journal.open_turn
+    open_turn = line[-1].turn if line and line[-1].ended_at is None else None
+    live_primer = session.primer
+    primers = {stored.primer for stored in checkpoints}
+    primed = {made.id: made.turns for named in primers if named and (made := session.stored_primer(named))}
     found = Evidence(
-        turns=len(journal.turns()),
+        turns=len(line),
         open_turn=open_turn,
-        checkpoints=tuple(facts(stored) for stored in checkpoints),
+        last_turn=line[-1].turn if line else None,
+        checkpoints=tuple(facts(stored, primed.get(stored.primer or 0, 0)) for stored in checkpoints),
         live=Live.UNUSABLE,
+        primed=live_primer.turns if live_primer else 0,
+        store_damage=session.salvaged.detail if session.salvaged else None,
     )
     try:
         live = trajectory.read(session.trajectory_path, conversation_id=session.id, live=False)
@@ -32,6 +50,9 @@ def gather(session: Session, journal: Journal) -> Evidence:
         return replace(found, problem=problem.reason, detail=problem.detail)
     known = checkpoint.step_digests(session, newest) if newest else ()
     shown_more = open_turn is not None and _was_answered(journal, open_turn)
+    if found.store_damaged and not (live.user_turns or line or checkpoints):
+        detail = "it holds no turn, and what the session knew of its turns is lost"
+        return replace(found, problem=Reason.EMPTY, detail=detail)
     state, detail = compare(live, known, turn_open=open_turn is not None, shown_more=shown_more)
     end = trim.first_pending(live)
     opened = live.steps[:end]
@@ -51,15 +72,46 @@ def gather(session: Session, journal: Journal) -> Evidence:
     )
 
 
+def transcript(found: Evidence, journal: Journal, on_interrupted: OnInterrupted) -> Transcript:
+    """The transcript that a new conversation would be primed with.
+
+    A turn that was cut is in it as far as the client saw it, unless such turns are rolled back.
+
+    Raises:
+        JournalError, StoreDamaged: the journal cannot be read.
+    """
+    given_up = resume.cut_turn(found) if on_interrupted is OnInterrupted.ROLLBACK else None
+    turns = [record for record in journal.turns() if record.turn != given_up]
+    return primer.transcript(turns, journal.entries())
+
+
+def with_transcript(found: Evidence, journal: Journal, on_interrupted: OnInterrupted) -> Evidence:
+    """The evidence with the turns of the transcript counted, if the decision needs to know them.
+
+    Raises what `transcript` raises.
+    """
+    if not resume.needs_transcript(found):
+        return found
+    return replace(found, transcript=transcript(found, journal, on_interrupted).turns)
+
+
+def began(journal: Journal, turn: int) -> float | None:
+    """When a turn began, in seconds since the epoch, None if the journal does not know it."""
+    started = (record.started_at for record in journal.all_turns() if record.turn == turn)
+    return next((datetime.fromisoformat(at).timestamp() for at in started), None)
+
+
 def _was_answered(journal: Journal, turn: int) -> bool:
-    return any(entry.turn == turn and entry.kind != "user_message" for entry in journal.entries())
+    return any(entry.kind != "user_message" for entry in journal.entries(turn))
 
 
-def facts(stored: Checkpoint) -> CheckpointFacts:
-    """A stored checkpoint as the decision sees it."""
+def facts(stored: Checkpoint, primed: int) -> CheckpointFacts:
+    """A stored checkpoint, of a conversation that was primed with so many turns, as the decision sees it."""
     return CheckpointFacts(
         seq=stored.seq,
         turn=stored.turn,
+        depth=stored.depth,
+        primed=primed,
         steps=stored.steps,
         user_turns=stored.user_turns,
         summarised=stored.summarised_turns,

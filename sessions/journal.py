@@ -10,11 +10,12 @@ tried again with the next write; `trouble` says why, and `flush` raises while so
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from pydantic import JsonValue
 
@@ -24,17 +25,27 @@ MessageKind = Literal["user_message", "agent_message", "agent_thought"]
 Kind = MessageKind | Literal["tool_call"]
 Payload = dict[str, JsonValue]
 
+KINDS: frozenset[str] = frozenset({*get_args(MessageKind), "tool_call"})
+"""All kinds of entries."""
+
 INTERRUPTED = "interrupted"
 """The stop reason of a turn whose end never came."""
 
 _Write = Callable[[sqlite3.Connection], None]
 
+BATCH_BYTES = 1_000_000
+"""How much text is read from the store at once while entries are gone through, if one entry is not larger."""
+
+BATCH_ENTRIES = 500
+"""How many entries are read at once."""
+
 _LINE = (
-    "WITH RECURSIVE line (turn) AS (SELECT head FROM session UNION SELECT parent FROM turn JOIN line USING (turn))"
-    " SELECT turn, parent, depth, started_at, ended_at, stop_reason, prompt_excerpt"
-    " FROM turn JOIN line USING (turn) ORDER BY turn"
+    "WITH RECURSIVE line (turn) AS"
+    " (SELECT head FROM session UNION SELECT parent FROM turn JOIN line USING (turn)) SELECT turn FROM line"
 )
-"""The turns of the line that the session is on."""
+"""The turns of the line that the session is on, and 0."""
+
+_TURN = "turn, parent, depth, started_at, ended_at, stop_reason, prompt_excerpt, input_tokens, output_tokens"
 
 
 class JournalError(Exception):
@@ -62,7 +73,8 @@ class TurnRecord:
     """A user turn: its number, the one before it on its line (0 for none), and its place there, counted from 1.
 
     `ended_at` and `stop_reason` are None until its end is stored. A turn that was cut has the stop reason
-    `INTERRUPTED` from when the next one began.
+    `INTERRUPTED` from when the next one began. Tokens are as the model counted them, None if it did not say.
+    `on_line` says whether it belongs to the line that the session is on.
     """
 
     turn: int
@@ -72,10 +84,21 @@ class TurnRecord:
     ended_at: str | None
     stop_reason: str | None
     prompt_excerpt: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    on_line: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    at: str
+    stop_reason: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class Journal:
-    """The journal of one session. Methods that write never raise for the disk; they set `trouble`."""
+    """The journal of one session. Methods that write set `trouble`; only `rewind` raises for the disk."""
 
     def __init__(self, session: Session) -> None:
         self.trouble: str | None = None
@@ -84,7 +107,10 @@ class Journal:
         self._kept: list[_Write] = []
         self._kept_turns: list[TurnRecord] = []
         self._streaming: tuple[MessageKind, str] | None = None
-        self._ends: dict[int, tuple[str, str]] = {}
+        self._ends: dict[int, _End] = {}
+        self._last: int
+        self._head: int
+        self._depth: int
         with session.reading() as db:
             (self._last,) = db.execute("SELECT coalesce(max(turn), 0) FROM turn").fetchone()
             (self._head, self._depth) = db.execute(
@@ -92,6 +118,16 @@ class Journal:
             ).fetchone()
             calls = db.execute("SELECT key FROM entry WHERE kind = 'tool_call'")
             self._calls = {_from_blob(key) for (key,) in calls}
+
+    @property
+    def head(self) -> int:
+        """The last turn of the line that the session is on, 0 before the first."""
+        return self._head
+
+    @property
+    def turn_count(self) -> int:
+        """How many turns the line that the session is on has."""
+        return self._depth
 
     def begin_turn(self, prompt_excerpt: str) -> int:
         """Begin the next user turn, durably, and return its number, counted from 1.
@@ -109,7 +145,7 @@ class Journal:
 
         def write(db: sqlite3.Connection) -> None:
             for turn in _open_turns(db):
-                _end(db, turn, *ends.get(turn, (record.started_at, INTERRUPTED)))
+                _end(db, turn, ends.get(turn, _End(record.started_at, INTERRUPTED)))
             db.execute(
                 "INSERT INTO turn (turn, parent, depth, started_at, prompt_excerpt) VALUES (?, ?, ?, ?, ?)",
                 (record.turn, record.parent, record.depth, record.started_at, record.prompt_excerpt),
@@ -121,12 +157,45 @@ class Journal:
 
     def give_up_open_turn(self) -> None:
         """End a turn that was cut and whose loss has been reported."""
+        end = _End(self._session.now(), INTERRUPTED)
 
         def write(db: sqlite3.Connection) -> None:
             for turn in _open_turns(db):
-                _end(db, turn, self._session.now(), INTERRUPTED)
+                _end(db, turn, end)
 
         self._write(write)
+
+    def rewind(self, turn: int, *, primer: int | None) -> None:
+        """Let the line that the session is on end with a turn, on this line or another; 0 is before the first.
+
+        Nothing is lost: the turns that are left stay and can be returned to in the same way. A turn that is still
+        open is ended: as it ended, if only its checkpoint was refused, else as cut. Durable.
+
+        Args:
+            turn: its number.
+            primer: what the conversation that belongs to it was primed with, as its checkpoint says.
+
+        Raises:
+            LookupError: there is no such turn.
+            JournalError: the disk refuses; nothing was changed.
+        """
+        self._streaming = None
+        self.flush()
+        end = _End(self._session.now(), INTERRUPTED)
+        try:
+            with self._session.transaction(durable=True) as db:
+                found = db.execute("SELECT depth FROM turn WHERE turn = ?", (turn,)).fetchone()
+                if turn and not found:
+                    raise LookupError(f"session {self._session.id} has no turn {turn}")
+                _join_pieces(db)
+                for number in _open_turns(db):
+                    _end(db, number, self._ends.get(number, end))
+                db.execute("UPDATE session SET updated_at = ?, head = ?, primer = ?", (end.at, turn, primer))
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"The journal of session {self._session.id} could not be written: {error}."
+            ) from error
+        self._head, self._depth = turn, found[0] if turn else 0
 
     def append(self, kind: MessageKind, key: str, payload: Payload, text: str = "") -> None:
         """Add a whole message."""
@@ -167,10 +236,21 @@ class Journal:
 
         self._write(write)
 
-    def end_turn(self, turn: int, stop_reason: str) -> None:
-        """Say how a turn ended. That is stored with its checkpoint, or, if that is refused, with a later write."""
+    def end_turn(
+        self, turn: int, stop_reason: str, *, input_tokens: int | None = None, output_tokens: int | None = None
+    ) -> None:
+        """Say how a turn ended. That is stored with its checkpoint, or, if that is refused, with a later write.
+
+        Said again, the tokens that were said before stay unless there are new ones.
+        """
         self._streaming = None
-        self._ends[turn] = (self._session.now(), stop_reason)
+        before = self._ends.get(turn, _End("", ""))
+        self._ends[turn] = _End(
+            self._session.now(),
+            stop_reason,
+            before.input_tokens if input_tokens is None else input_tokens,
+            before.output_tokens if output_tokens is None else output_tokens,
+        )
 
     def store_ends(self, db: sqlite3.Connection) -> None:
         """Store the ends of turns, as part of the transaction that stores a checkpoint.
@@ -181,9 +261,9 @@ class Journal:
         _join_pieces(db)
         still_open = _open_turns(db)
         self._ends = {turn: end for turn, end in self._ends.items() if turn in still_open}
-        for turn, (at, stop_reason) in self._ends.items():
-            _end(db, turn, at, stop_reason)
-            db.execute("UPDATE session SET updated_at = ?", (at,))
+        for turn, end in self._ends.items():
+            _end(db, turn, end)
+            db.execute("UPDATE session SET updated_at = ?", (end.at,))
 
     def flush(self) -> None:
         """Write what is kept.
@@ -196,36 +276,60 @@ class Journal:
         if self.trouble is not None:
             raise JournalError(self.trouble)
 
-    def entries(self) -> Iterator[Entry]:
-        """The entries of the line that the session is on, in order, each message whole.
+    def entries(self, turn: int | None = None) -> Iterator[Entry]:
+        """Entries in order, each message whole; they are read as they are asked for.
+
+        Args:
+            turn: the turn whose entries are wanted, on whatever line; without it, all of the line that the session
+                is on.
 
         Raises:
             JournalError: some are not on disk yet.
             StoreDamaged: they cannot be read.
         """
         self.flush()
+        if turn is None:
+            with self._session.reading() as db:
+                line = json.dumps([0, *_line(db)])
+            # The sign keeps SQLite from going by the turns, whose entries it would have to sort each time.
+            wanted, which = "+turn IN (SELECT value FROM json_each(?))", line
+        else:
+            wanted, which = "turn = ?", str(turn)
         seq = 0
-        line = {0, *(record.turn for record in self.turns())}
         while True:
             with self._session.reading() as db:
-                entry = _next_entry(db, seq)
-            if entry is None:
+                batch = _entries(db, wanted, which, after=seq)
+            if not batch:
                 return
-            if entry.turn in line:
-                yield entry
-            seq = entry.seq
+            yield from batch
+            seq = batch[-1].seq
 
     def turns(self) -> tuple[TurnRecord, ...]:
-        """The turns of the line that the session is on, in order."""
+        """The turns of the line that the session is on, in order. Raises `StoreDamaged`."""
         with self._session.reading() as db:
-            stored = db.execute(_LINE)
+            stored = db.execute(
+                f"SELECT {_TURN} FROM turn WHERE turn IN ({_LINE}) ORDER BY turn"  # noqa: S608
+            )
             return (*(TurnRecord(*row) for row in stored), *self._kept_turns)
+
+    def all_turns(self) -> tuple[TurnRecord, ...]:
+        """The turns of all lines, in the order in which they began. Raises `StoreDamaged`."""
+        with self._session.reading() as db:
+            # While some are kept, the stored line is not yet the one that the session is on; it is a part of it.
+            stored = db.execute(f"SELECT {_TURN}, turn IN ({_LINE}) FROM turn ORDER BY turn")  # noqa: S608
+            return (
+                *(replace(TurnRecord(*row), on_line=bool(on_line)) for *row, on_line in stored),
+                *self._kept_turns,
+            )
 
     @property
     def open_turn(self) -> int | None:
         """The last turn, if its end is not recorded: it runs, was cut, or its checkpoint was refused."""
-        turns = self.turns()
-        return turns[-1].turn if turns and turns[-1].ended_at is None else None
+        if self._kept_turns:
+            return self._kept_turns[-1].turn
+        with self._session.reading() as db:
+            row = db.execute("SELECT 1 FROM turn WHERE turn = ? AND ended_at IS NULL", (self._head,)).fetchone()
+            return self._head if row else None
 
     def _new_entry(self, kind: Kind, key: str, payload: Payload, text: str) -> _Write:
         values = (self._head, kind, _to_blob(key), json.dumps(payload), _to_blob(text))
@@ -257,12 +361,19 @@ class Journal:
         self.trouble = None
 
 
+def _line(db: sqlite3.Connection) -> list[int]:
+    return [turn for (turn,) in db.execute(_LINE)]
+
+
 def _open_turns(db: sqlite3.Connection) -> list[int]:
     return [turn for (turn,) in db.execute("SELECT turn FROM turn WHERE ended_at IS NULL")]
 
 
-def _end(db: sqlite3.Connection, turn: int, at: str, stop_reason: str) -> None:
-    db.execute("UPDATE turn SET ended_at = ?, stop_reason = ? WHERE turn = ?", (at, stop_reason, turn))
+def _end(db: sqlite3.Connection, turn: int, end: _End) -> None:
+    db.execute(
+        "UPDATE turn SET ended_at = ?, stop_reason = ?, input_tokens = ?, output_tokens = ? WHERE turn = ?",
+        (end.at, end.stop_reason, end.input_tokens, end.output_tokens, turn),
+    )
 
 
 def _join_pieces(db: sqlite3.Connection) -> None:
@@ -279,14 +390,24 @@ def _text(db: sqlite3.Connection, seq: int) -> bytes:
     return b"".join((begun, *(piece for (piece,) in pieces)))
 
 
-def _next_entry(db: sqlite3.Connection, after: int) -> Entry | None:
-    row = db.execute(
-        "SELECT seq, turn, key, kind, payload FROM entry WHERE seq > ? ORDER BY seq LIMIT 1", (after,)
-    ).fetchone()
-    if row is None:
-        return None
-    seq, turn, key, kind, payload = row
-    return Entry(seq, turn, _from_blob(key), kind, json.loads(payload), _from_blob(_text(db, seq)))
+def _entries(db: sqlite3.Connection, wanted: str, which: str, *, after: int) -> list[Entry]:
+    """The next entries, as many as fit in a batch."""
+    # At most one message is kept in pieces.
+    in_pieces = {seq: _text(db, seq) for (seq,) in db.execute("SELECT DISTINCT entry FROM delta").fetchall()}
+    rows = db.execute(
+        f"SELECT seq, turn, key, kind, payload, text FROM entry WHERE seq > ? AND {wanted} ORDER BY seq",  # noqa: S608
+        (after, which),
+    )
+    batch: list[Entry] = []
+    size = 0
+    with contextlib.closing(rows):
+        for seq, turn, key, kind, payload, text in rows:
+            whole = _from_blob(in_pieces.get(seq, text))
+            batch.append(Entry(seq, turn, _from_blob(key), kind, json.loads(payload), whole))
+            size += len(payload) + len(text)
+            if size > BATCH_BYTES or len(batch) >= BATCH_ENTRIES:
+                break
+    return batch
 
 
 def _to_blob(text: str) -> bytes:

@@ -7,13 +7,20 @@ lies a note of who holds it, for the refusal that others get. Only the lock coun
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from sessions import durable
+
+NOTE_SECONDS = 0.2
+"""How long a refused process waits for the note of a holder that is alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,9 @@ class SessionBusy(Exception):
         super().__init__(f"The session is open in {by}.")
         self.holder = holder
 
+
+FILES = frozenset({"lease", "lease.json"})
+"""The names of the lock file and of the note, in the session's folder."""
 
 _HOLDER = TypeAdapter(Holder)
 
@@ -61,7 +71,7 @@ class Lease:
         try:
             lock.acquire()
         except Timeout:
-            raise SessionBusy(_read(note)) from None
+            raise SessionBusy(_holder(note)) from None
         lease = cls(lock, note)
         # The note of a holder that was killed goes first: on a full disk there is then no note rather than that.
         with contextlib.suppress(OSError):
@@ -76,6 +86,41 @@ class Lease:
                 self._note.unlink(missing_ok=True)
             finally:
                 self._lock.release()
+
+
+def refusal(session_folder: Path) -> SessionBusy | None:
+    """What `Lease.acquire` would raise now, None if the lease could be taken. Nothing is written.
+
+    It looks by locking the file for a moment, beside others who only look; whoever wants the lease in that very
+    moment is refused.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    try:
+        lock = os.open(session_folder / "lease", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return SessionBusy(_read(session_folder / "lease.json"))
+    finally:
+        os.close(lock)
+    return None
+
+
+def _holder(note: Path) -> Holder | None:
+    """Who holds the lease, as far as the note says.
+
+    Whoever has just taken the lease has not written it yet, or not over that of a holder that was killed.
+    """
+    deadline = time.monotonic() + NOTE_SECONDS
+    while True:
+        holder = _read(note)
+        if (holder is not None and psutil.pid_exists(holder.pid)) or time.monotonic() > deadline:
+            return holder
+        time.sleep(0.002)
 
 
 def _read(note: Path) -> Holder | None:

@@ -2,17 +2,25 @@
 
 Everything that a session's harness starts inherits an environment variable that names the session, so it can be
 found after the agent and the harness are gone. A harness that is still dying must be gone before the trajectory
-is looked at, since it may still write (3 to 57 ms were measured, facts section 3). Commands are only reported.
+is looked at, since it may still write (3 to 57 ms were measured, facts section 3): `settle`. Commands do not write
+it, so they are left alone until the load has come to something, and then those of the turn that was cut are ended
+with all that they started: `end_commands`. What is older, such as a server that the user asked for, is reported.
+
+A process is never known by its number alone: psutil compares its start time before it sends a signal.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
 
 import psutil
 
 from sessions.report import Orphan
+from sessions.session import timestamp
 
 MARKER_VARIABLE = "ACP_AGENT_SESSION"
 """The environment variable; its value is the session id."""
@@ -21,6 +29,23 @@ HARNESS_NAME = "localharness"
 
 DYING_SECONDS = 2.0
 """How long a harness without its agent may take to end by itself."""
+
+TERM_SECONDS = 1.0
+"""How long a command may take to end after SIGTERM, before it is killed."""
+
+START_SLACK_SECONDS = 1.0
+"""How much earlier than its turn a command may seem to have begun: systems tell the time of their start, which
+those of processes are counted from, in whole seconds."""
+
+_POLL_SECONDS = 0.01
+_COMMAND_LENGTH = 500
+
+
+class OnLeftovers(StrEnum):
+    """What becomes of the commands of a turn that was cut (`--leftovers`)."""
+
+    END = "end"
+    REPORT = "report"
 
 
 class HarnessStillRunning(Exception):
@@ -37,22 +62,139 @@ def settle(session_id: str) -> tuple[Orphan, ...]:
     Raises:
         HarnessStillRunning: the harness belongs to somebody else, or survives being killed.
     """
-    harnesses = [process for process in _marked(session_id) if _name(process) == HARNESS_NAME]
-    _, alive = psutil.wait_procs(harnesses, timeout=DYING_SECONDS)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            process.kill()
-    _, alive = psutil.wait_procs(alive, timeout=DYING_SECONDS)
-    if alive:
+    marked = _marked(session_id)
+    harnesses = [process for process in marked if _name(process) == HARNESS_NAME]
+    if not harnesses:
+        return tuple(_orphan(process) for process in marked)
+    alive = _wait_until_gone(harnesses, DYING_SECONDS)
+    _send(alive, psutil.Process.kill)
+    if alive := _wait_until_gone(alive, DYING_SECONDS):
         raise HarnessStillRunning(alive[0].pid)
-    return tuple(Orphan(pid=process.pid, command=_command(process)) for process in _marked(session_id))
+    # It may have started something while it was dying.
+    return tuple(_orphan(process) for process in _marked(session_id))
 
 
-def _marked(session_id: str) -> Iterator[psutil.Process]:
+def end_commands(
+    session_id: str, *, since: float | None, policy: OnLeftovers = OnLeftovers.END
+) -> tuple[Orphan, ...]:
+    """End what a turn that was cut left running, with its descendants, and report that and what else is left.
+
+    A process is never ended that belongs to another session or user, that was started by something older than the
+    turn, or that this one descends from.
+
+    Args:
+        session_id: the session, whose harness has ended.
+        since: when the turn began, in seconds since the epoch; None if none was cut, and nothing is ended.
+        policy: whether to end anything.
+    """
+    marked = _marked(session_id)
+    if since is None or policy is OnLeftovers.REPORT or not marked:
+        return tuple(_orphan(process) for process in marked)
+    found = {process: _orphan(process) for process in marked}
+    # Taken before anything is ended: a child is found through its parent, even if it cleared its environment.
+    doomed = _with_descendants(_begun_since(marked, since), session_id)
+    found |= {process: _orphan(process) for process in doomed}
+    _send(doomed, psutil.Process.terminate)
+    alive = _wait_until_gone(doomed, TERM_SECONDS)
+    # What is left may go on starting things, so all of it is stopped before the first is killed.
+    stubborn = _with_descendants([*alive, *_begun_since(_marked(session_id), since)], session_id)
+    _send(stubborn, psutil.Process.suspend)
+    stubborn = _with_descendants(stubborn, session_id)
+    _send(stubborn, psutil.Process.kill)
+    surviving = _wait_until_gone(stubborn, DYING_SECONDS)
+    for process in (*doomed, *stubborn):
+        found.setdefault(process, _orphan(process))
+    ended = {process for process in (*doomed, *stubborn) if process not in surviving}
+    return tuple(
+        orphan.model_copy(update={"ended": process in ended})
+        for process, orphan in sorted(found.items(), key=lambda item: item[0].pid)
+    )
+
+
+def _begun_since(marked: Sequence[psutil.Process], since: float) -> list[psutil.Process]:
+    """Those that were started since, and not by one of the others that is older."""
+    older = {process for process in marked if not _started_since(process, since - START_SLACK_SECONDS)}
+    return [process for process in marked if process not in older and not older.intersection(_parents(process))]
+
+
+def _marked(session_id: str) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARKER_VARIABLE) == session_id and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
+            if _marker(process) == session_id and _alive(process):
+                found.append(process)
+    return found
+
+
+def _marker(process: psutil.Process) -> str | None:
+    """Whose the process says it is, None if it does not say or may not be asked."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARKER_VARIABLE)
+    return None
+
+
+def _with_descendants(roots: Iterable[psutil.Process], session_id: str) -> list[psutil.Process]:
+    """Processes and all that they started, without what may not be ended and what that started."""
+    own = psutil.Process()
+    spared = {own.pid, *(parent.pid for parent in own.parents())}
+    user = own.username()
+    found: dict[int, psutil.Process] = {}
+
+    def take(process: psutil.Process) -> None:
+        if process.pid in found or process.pid in spared or _marker(process) not in (None, session_id):
+            return
+        with contextlib.suppress(psutil.Error):
+            if process.username() != user:
+                return
+            children = process.children()
+            found[process.pid] = process
+            for child in children:
+                take(child)
+
+    for root in roots:
+        take(root)
+    return list(found.values())
+
+
+def _wait_until_gone(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait for processes to end; returns those that did not. A zombie has ended."""
+    deadline = time.monotonic() + seconds
+    alive = [process for process in processes if _alive(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        alive = [process for process in alive if _alive(process)]
+    return alive
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _send(processes: Iterable[psutil.Process], signal: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            signal(process)
+
+
+def _started_since(process: psutil.Process, moment: float) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.create_time() >= moment
+    return False
+
+
+def _parents(process: psutil.Process) -> set[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return set(process.parents())
+    return set()
+
+
+def _orphan(process: psutil.Process) -> Orphan:
+    since: str | None = None
+    with contextlib.suppress(psutil.Error):
+        since = timestamp(datetime.fromtimestamp(process.create_time(), UTC))
+    return Orphan(pid=process.pid, command=_command(process), since=since)
 
 
 def _name(process: psutil.Process) -> str:
@@ -63,5 +205,5 @@ def _name(process: psutil.Process) -> str:
 
 def _command(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())[:500] or process.name()
+        return " ".join(process.cmdline())[:_COMMAND_LENGTH] or process.name()
     return ""

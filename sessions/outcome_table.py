@@ -18,8 +18,9 @@ END = "<!-- end: python -m sessions.outcome_table -->"
 def markdown() -> str:
     """The table as Markdown, one line a row, in the order in which rows are tried; ends with a line break."""
     lines = [
-        "| live trajectory | turn without an end | outcome | reason | meaning | no usable checkpoint |",
-        "|---|---|---|---|---|---|",
+        "| live trajectory | turn without an end | `--interrupted` | outcome | reason | meaning"
+        " | no usable checkpoint |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [f"| {' | '.join(_cells(row))} |" for row in TABLE]
     return "\n".join(lines) + "\n"
@@ -28,8 +29,22 @@ def markdown() -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     live = "any" if set(row.live) == set(Live) else ", ".join(state.value for state in row.live)
     turn_open = {None: "any", True: "yes", False: "no"}[row.turn_open] if row.prompted else "no turn at all"
-    otherwise = f"`{Outcome.FRESH.value}`, same reason" if row.outcome is Outcome.RECOVERED else "the same"
-    return live, turn_open, f"`{row.outcome.value}`", ", ".join(_reasons(row)), row.meaning, otherwise
+    rollback = {None: "any", True: "`rollback`", False: "`keep`"}[row.rollback]
+    return (
+        live,
+        turn_open,
+        rollback,
+        f"`{row.outcome.value}`",
+        ", ".join(_reasons(row)),
+        row.meaning,
+        _without_checkpoint(row),
+    )
+
+
+def _without_checkpoint(row: Row) -> str:
+    if row.outcome is Outcome.RECOVERED:
+        return f"`{Outcome.REBUILT.value}`, or `{Outcome.FRESH.value}` without a transcript; same reason"
+    return "the same, with an empty conversation" if row.rollback else "the same"
 
 
 def _reasons(row: Row) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 
@@ -63,22 +63,65 @@ class Check(_Wire):
     detail: str
 
 
+class EditState(StrEnum):
+    """What the disk says of an edit, whatever the harness last said of it."""
+
+    APPLIED = "applied"
+    """The file holds the new text."""
+    NOT_APPLIED = "not_applied"
+    """The file holds the old text, or is not there and was to be made."""
+    CHANGED = "changed"
+    """The file holds neither."""
+    UNKNOWN = "unknown"
+    """The file cannot be read, or the texts do not tell."""
+
+
+class CommandState(StrEnum):
+    """What became of the process of a command that never reached an end."""
+
+    ENDED = "ended"
+    """It was still running and has been ended."""
+    RUNNING = "running"
+    """It still runs."""
+    GONE = "gone"
+    """There is none: it ended by itself, or was never started."""
+
+
 class Unfinished(_Wire):
-    """A piece of the interrupted turn that never reached an end: a tool call, or the answer itself."""
+    """A piece of the interrupted turn that never reached an end: a tool call, or the answer itself.
+
+    `state` is that of an edit (`kind` is `edit`) or of a command (`execute`), None for everything else, and
+    `detail` the file or the processes that it is about.
+    """
 
     kind: str
     title: str
+    state: EditState | CommandState | None = None
+    detail: str | None = None
+
+
+class FileChange(_Wire):
+    """A file that the interrupted turn edited, and what the disk says of that now."""
+
+    path: str
+    state: EditState
 
 
 class Interrupted(_Wire):
-    """The turn (counted from 1) that was cut, and what in it was unfinished."""
+    """The turn that was cut, by its number, what in it was unfinished, and the files that it edited.
+
+    `rolled_back` says that what was stored of it was given up, as `--interrupted rollback` asks; the files are
+    as it left them all the same.
+    """
 
     turn: int
+    rolled_back: bool = False
     unfinished: tuple[Unfinished, ...]
+    files: tuple[FileChange, ...] = ()
 
 
 class CheckpointRef(_Wire):
-    """A stored checkpoint: taken after `turn` (counted from 1), holding `steps` steps, at an RFC 3339 time."""
+    """A stored checkpoint: taken after the turn of this number, holding `steps` steps, at an RFC 3339 time."""
 
     turn: int
     steps: int
@@ -86,10 +129,29 @@ class CheckpointRef(_Wire):
 
 
 class Orphan(_Wire):
-    """A process that a killed session left behind and that was still alive when the session was loaded."""
+    """A process that a killed session left behind and that was still alive when the session was loaded.
+
+    `since` is when it was started (RFC 3339), None if it ended before that could be read; `ended` whether it was
+    ended by the load.
+    """
 
     pid: int
     command: str
+    since: str | None = None
+    ended: bool = False
+
+
+class FolderChange(_Wire):
+    """The session's folder before the load and after it, and whether the latter is there."""
+
+    before: str = Field(alias="from")
+    after: str = Field(alias="to")
+    exists: bool
+
+
+def folder_change(before: str, after: str, *, exists: bool) -> FolderChange | None:
+    """What is to be said of the folder that a load asks for, None if it is the old one and is there."""
+    return None if before == after and exists else FolderChange(before=before, after=after, exists=exists)
 
 
 class ResumeReport(_Wire):
@@ -97,8 +159,9 @@ class ResumeReport(_Wire):
 
     `turns` counts the user turns of the session as the journal knows them. `turns_in_context` counts those of
     them that the next model request contains; the prompt that causes that request is not among them.
-    `turns_summarised` counts the older ones that it contains only as a summary, made by the harness when the
-    conversation outgrew the model. `turns_lost` counts those that are in neither.
+    `turns_primed` of them are in it as a transcript in the system instructions. `turns_summarised` counts the
+    older ones that it contains only as a summary, made by the harness when the conversation outgrew the model.
+    `turns_lost` counts those that are in none of these.
     """
 
     outcome: Outcome
@@ -106,10 +169,12 @@ class ResumeReport(_Wire):
     summary: str
     turns: int
     turns_in_context: int
+    turns_primed: int = 0
     turns_summarised: int = 0
     turns_lost: int
     interrupted: Interrupted | None = None
     checkpoint: CheckpointRef | None = None
+    cwd: FolderChange | None = None
     checks: tuple[Check, ...] = ()
     orphans: tuple[Orphan, ...] = ()
     moved_aside: str | None = None

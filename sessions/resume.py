@@ -10,10 +10,13 @@ Bringing a session back means choosing what the harness opens, best first:
 
 1. the live trajectory, if it is sound and holds at least everything that the newest checkpoint holds, unchanged
    (`resumed`). It may hold more: a process is killed between two checkpoints far more often than at one. What it
-   holds more is kept, and said: a whole turn (`ahead`) or the beginning of one (`interrupted`).
+   holds more is kept, and said: a whole turn (`ahead`) or the beginning of one (`interrupted`). With
+   `--interrupted rollback` the beginning of a turn is given up for the checkpoint before it, unless a finished
+   turn would go with it.
 2. else a copy restored from the newest usable checkpoint (`recovered`). The reason names what was wrong with
    the live trajectory. Turns after that checkpoint are lost to the model, not to the journal.
-3. else nothing (`fresh`). The client still sees the old transcript; the report says that the model does not.
+3. else a new conversation, primed with a transcript that is made from the journal (`rebuilt`).
+4. else nothing (`fresh`). The client still sees the old transcript; the report says that the model does not.
 
 Two rules keep the report true. Nothing is believed because it opened: the harness opens damaged databases
 without a word (facts, section 4), so after opening, its own history is compared with the plan (`contradiction`),
@@ -21,8 +24,12 @@ and on a difference the evidence is corrected and the decision made again, one r
 called whole that may not be: a turn counts as finished only if its end is on disk.
 
 `turns_in_context` is what the next model request will contain of the session's user turns, the new prompt not
-counted. Turns that the harness has compacted are in the request only as a summary, and counted apart. A turn that
-was cut counts if its question is in the trajectory, since the model gets the question.
+counted. Turns that a transcript carries are among them. Turns that the harness has compacted are in the request
+only as a summary, and counted apart. A turn that was cut counts if its question is in the trajectory, since the
+model gets the question.
+
+A turn has a number, which names it and is never used twice, and a place on its line, its depth. Whatever counts
+turns counts depths.
 """
 
 from __future__ import annotations
@@ -56,42 +63,66 @@ class Action(Enum):
     OPEN = "open the live trajectory"
     TRIM = "open a copy of it that ends before what had not begun"
     RESTORE = "restore the checkpoint and open it"
+    REBUILD = "create an empty trajectory, primed with the transcript"
     CREATE = "create an empty trajectory"
+
+
+class OnInterrupted(StrEnum):
+    """What becomes of the beginning of a turn that was cut (`--interrupted`)."""
+
+    KEEP = "keep"
+    ROLLBACK = "rollback"
+    """Go back to the checkpoint before it, or to an empty conversation if it was the first turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFacts:
     """A stored checkpoint: its number, the turn it was taken after, and the steps and user turns in it.
 
-    `visible` is the number of steps that the harness surely shows of it (a message that is nothing but a tool
-    request has a row, but is not shown). `summarised` of the user turns are in the context only as a summary.
+    `depth` is that turn's place on its line. `visible` is the number of steps that the harness surely shows of it
+    (a message that is nothing but a tool request has a row, but is not shown). `summarised` of the user turns are
+    in the context only as a summary; `primed` more are in it as a transcript.
     """
 
     seq: int
     turn: int
+    depth: int
     steps: int
     user_turns: int
     visible: int
     at: str
     summarised: int = 0
+    primed: int = 0
+
+    @property
+    def held(self) -> int:
+        """The session's user turns that are in it, in whatever form."""
+        return self.user_turns + self.primed
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What was found. Facts only; `sessions.evidence` gathers them.
 
-    `turns` counts the turns that were begun. `open_turn` is the last one if its end is not in the journal, and
-    `open_turn_shown` whether the client was shown anything of it.
-    `checkpoints` are those not known to be unusable, newest first. If the live trajectory is sound, `live_steps`
-    counts its rows, `live_user_turns` the user's among them (`live_summarised` of these only in a summary), and
-    `tail_hidden` those after the newest checkpoint that the harness may not show. `pending` says that the
-    trajectory also has steps that were allowed but not begun; they are not counted, since they are never opened.
+    `turns` counts the turns that were begun on the session's line, and `last_turn` is the number of the last of
+    them. `open_turn` is the same number if its end is not in the journal, and `open_turn_shown` whether the client
+    was shown anything of it.
+    `checkpoints` are those of that line that are not known to be unusable, newest first. If the live trajectory
+    is sound, `live_steps` counts its rows, `live_user_turns` the user's among them (`live_summarised` of these
+    only in a summary), and `tail_hidden` those after the newest checkpoint that the harness may not show.
+    `pending` says that the trajectory also has steps that were allowed but not begun; they are not counted, since
+    they are never opened. `primed` counts the turns that the live conversation has as a transcript.
+    `transcript` counts the turns that a transcript made from the journal would carry, 0 if none can be made. That
+    costs a look at all of the journal, so it is None until `needs_transcript`.
+    `witnessed` counts the turns that checkpoints tell of which turned out to be unusable.
+    `store_damage` says what was wrong with the session's own records, if they had to be salvaged.
     """
 
     turns: int
     open_turn: int | None
     checkpoints: tuple[CheckpointFacts, ...]
     live: Live
+    last_turn: int | None = None
     problem: Reason | None = None
     detail: str = ""
     live_steps: int = 0
@@ -100,13 +131,26 @@ class Evidence:
     live_summarised: int = 0
     pending: bool = False
     open_turn_shown: bool = False
+    primed: int = 0
+    transcript: int | None = None
+    witnessed: int = 0
+    store_damage: str | None = None
+
+    @property
+    def store_damaged(self) -> bool:
+        """Whether the session's own records were damaged, so that turns may be missing that nothing tells of."""
+        return self.store_damage is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How the session is brought back, and what will then be true.
 
-    `fewest_visible` and `most_visible` bound the number of steps in the reopened harness's history.
+    `turns_primed` of the `turns_in_context` are in it as a transcript. `fewest_visible` and `most_visible` bound
+    the number of steps in the reopened harness's history. `interrupted_turn` is the number of the turn that was
+    cut, None if there is none or if it is one that the journal does not know; `holds_cut_turn` says whether what
+    is opened has the beginning of it, `rolled_back` that it would have but for `--interrupted rollback`, and
+    `rollback_refused` that it has, since a finished turn would have been lost with it.
     """
 
     action: Action
@@ -114,28 +158,21 @@ class Plan:
     reason: Reason
     turns: int
     turns_in_context: int
+    turns_primed: int
     turns_summarised: int
     fewest_visible: int
     most_visible: int
     checkpoint: CheckpointFacts | None
     interrupted_turn: int | None
-    cut_turn_shown: bool
+    holds_cut_turn: bool
+    rolled_back: bool
+    rollback_refused: bool
+    store_damaged: bool
 
     @property
     def turns_lost(self) -> int:
         """User turns of the session that the model will not have, not even as part of a summary."""
         return self.turns - self.turns_in_context - self.turns_summarised
-
-    @property
-    def holds_cut_turn(self) -> bool:
-        """Whether what is opened has the beginning of the turn that was cut."""
-        if self.most_visible <= (self.checkpoint.steps if self.checkpoint else 0):
-            return False
-        if self.interrupted_turn is None or self.cut_turn_shown:
-            return True
-        # What is newer than the checkpoint may be of a turn before, whose checkpoint was refused.
-        lost_before = self.checkpoint.turn - self.checkpoint.user_turns if self.checkpoint else 0
-        return self.turns_in_context + self.turns_summarised >= self.interrupted_turn - lost_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +185,7 @@ class Row:
     outcome: Outcome
     reason: Reason | None
     meaning: str
+    rollback: bool | None = None
 
 
 TABLE: tuple[Row, ...] = (
@@ -190,6 +228,16 @@ TABLE: tuple[Row, ...] = (
         outcome=Outcome.RESUMED,
         reason=Reason.INTERRUPTED,
         meaning="The last turn was cut; its finished steps are kept.",
+        rollback=False,
+    ),
+    Row(
+        live=(Live.CUT,),
+        prompted=True,
+        turn_open=None,
+        outcome=Outcome.RESUMED,
+        reason=Reason.INTERRUPTED,
+        meaning="The last turn was cut; the checkpoint before it is restored.",
+        rollback=True,
     ),
     Row(
         live=(Live.SHORTER,),
@@ -216,38 +264,57 @@ TABLE: tuple[Row, ...] = (
         meaning="The live trajectory is missing, empty, corrupt, another conversation's, or was rejected.",
     ),
 )
-"""First match wins. A reason of None is the evidence's own `problem`. A row that recovers needs a usable
-checkpoint; without one the session starts `fresh` with the row's reason (see `decide`)."""
+"""First match wins. A reason of None is the evidence's own `problem`. `rollback` is whether a rollback was asked
+for and loses nothing but the turn that was cut. A row that recovers needs a usable checkpoint; without one the
+conversation is rebuilt from the transcript, and without a transcript started fresh, with the row's reason. A row
+that rolls back starts an empty conversation if the turn that was cut was the first (see `decide`)."""
 
 
-def row_for(evidence: Evidence) -> Row:
+def row_for(evidence: Evidence, on_interrupted: OnInterrupted = OnInterrupted.KEEP) -> Row:
     """The row of the table that fits. Exactly one does; a test goes through every combination."""
-    prompted = _begun(evidence) > 0
+    # After damage to the session's own records, nobody can say that it was never prompted.
+    prompted = _begun(evidence) > 0 or evidence.store_damaged
     turn_open = evidence.open_turn is not None
+    rollback = on_interrupted is OnInterrupted.ROLLBACK and _cut_turn_is_all_that_is_newer(evidence)
     for row in TABLE:
-        if evidence.live in row.live and row.prompted == prompted and row.turn_open in (None, turn_open):
+        if (
+            evidence.live in row.live
+            and row.prompted == prompted
+            and row.turn_open in (None, turn_open)
+            and row.rollback in (None, rollback)
+        ):
             return row
     raise AssertionError(f"no row for {evidence}")
 
 
-def decide(evidence: Evidence) -> Plan:
+def needs_transcript(evidence: Evidence) -> bool:
+    """Whether `decide` must know how many turns a transcript would carry, and does not yet."""
+    last_rung = row_for(evidence).outcome is Outcome.RECOVERED and not evidence.checkpoints
+    return last_rung and evidence.transcript is None
+
+
+def decide(evidence: Evidence, on_interrupted: OnInterrupted = OnInterrupted.KEEP) -> Plan:
     """How to bring the session back."""
-    row = row_for(evidence)
+    assert not needs_transcript(evidence), "the turns of the transcript are counted before the last rung"
+    row = row_for(evidence, on_interrupted)
     reason = row.reason or evidence.problem
     assert reason is not None, "evidence of an unusable trajectory names the problem"
     newest = evidence.checkpoints[0] if evidence.checkpoints else None
-    cut = _cut_turn(evidence)
     if row.reason is Reason.NEVER_PROMPTED:
         # The harness makes its database when it is first opened, which may never have happened.
-        action = Action.OPEN if evidence.live is Live.EQUAL else Action.CREATE
-        return _plan(evidence, action, row.outcome, reason, checkpoint=None, cut=None)
-    if row.outcome is Outcome.RESUMED:
+        action, outcome = (Action.OPEN if evidence.live is Live.EQUAL else Action.CREATE), row.outcome
+    elif row.rollback:
+        action, outcome = (Action.RESTORE if newest else Action.CREATE), row.outcome
+    elif row.outcome is Outcome.RESUMED:
         # The harness would begin by itself, and without asking, what was pending when it was killed.
-        action = Action.TRIM if evidence.pending else Action.OPEN
-        return _plan(evidence, action, row.outcome, reason, checkpoint=newest, cut=cut)
-    if newest is not None:
-        return _plan(evidence, Action.RESTORE, row.outcome, reason, checkpoint=newest, cut=cut)
-    return _plan(evidence, Action.CREATE, Outcome.FRESH, reason, checkpoint=None, cut=cut)
+        action, outcome = (Action.TRIM if evidence.pending else Action.OPEN), row.outcome
+    elif newest is not None:
+        action, outcome = Action.RESTORE, row.outcome
+    elif evidence.transcript:
+        action, outcome = Action.REBUILD, Outcome.REBUILT
+    else:
+        action, outcome = Action.CREATE, Outcome.FRESH
+    return _plan(evidence, action, outcome, reason, on_interrupted)
 
 
 def contradiction(plan: Plan, *, visible: int, user_turns: int) -> str | None:
@@ -258,7 +325,8 @@ def contradiction(plan: Plan, *, visible: int, user_turns: int) -> str | None:
         visible: number of steps in the harness's history.
         user_turns: how many of them are the user's.
     """
-    planned = plan.turns_in_context + plan.turns_summarised
+    # What the model gets as a transcript is no part of the harness's history.
+    planned = plan.turns_in_context + plan.turns_summarised - plan.turns_primed
     if user_turns != planned:
         return f"the harness reopened with {user_turns} user turns instead of {planned}"
     if not plan.fewest_visible <= visible <= plan.most_visible:
@@ -280,53 +348,106 @@ def checkpoint_unusable(evidence: Evidence, seq: int, detail: str) -> Evidence:
     """The evidence after a checkpoint turned out to be unusable."""
     left = tuple(checkpoint for checkpoint in evidence.checkpoints if checkpoint.seq != seq)
     joined = "; ".join(part for part in (evidence.detail, detail) if part)
-    # The turns that it is witness of were begun, though it cannot bring them back.
-    return replace(evidence, checkpoints=left, detail=joined, turns=_begun(evidence))
+    before, after = (found[0] if found else None for found in (evidence.checkpoints, left))
+    # What it hides of the live trajectory is after the newest checkpoint now.
+    hidden = (before.steps - before.visible if before else 0) - (after.steps - after.visible if after else 0)
+    return replace(
+        evidence,
+        checkpoints=left,
+        detail=joined,
+        tail_hidden=evidence.tail_hidden + hidden,
+        # The turns that it is witness of were begun, though it cannot bring them back.
+        witnessed=_begun(evidence),
+    )
+
+
+def rebuild_failed(evidence: Evidence, detail: str) -> Evidence:
+    """The evidence after the harness refused a new conversation that was primed with the transcript."""
+    joined = "; ".join(part for part in (evidence.detail, detail) if part)
+    return replace(evidence, transcript=0, detail=joined)
+
+
+def cut_turn(evidence: Evidence) -> int | None:
+    """The number of the turn that was cut, None if there is none or if the journal does not know it."""
+    if evidence.live is Live.COMPLETE:
+        # An open turn was cut, whatever became of the live trajectory, unless that holds the whole of it.
+        return None
+    if evidence.open_turn is None and evidence.live is Live.CUT and _live_depth(evidence) <= evidence.turns:
+        return evidence.last_turn
+    return evidence.open_turn
 
 
 def _begun(evidence: Evidence) -> int:
     """How many turns were begun. The journal knows, unless it lost its end; then the others know better."""
-    return max(evidence.turns, evidence.live_user_turns, *(stored.turn for stored in evidence.checkpoints), 0)
+    live = evidence.live_user_turns + evidence.primed
+    stored = (max(checkpoint.depth, checkpoint.held) for checkpoint in evidence.checkpoints)
+    return max(evidence.turns, evidence.witnessed, live, *stored)
 
 
-def _cut_turn(evidence: Evidence) -> int | None:
-    """The turn that was cut, None if there is none or if it is one that the journal does not know."""
-    if evidence.live is Live.COMPLETE:
-        # An open turn was cut, whatever became of the live trajectory, unless that holds the whole of it.
-        return None
-    if evidence.open_turn is None and evidence.live is Live.CUT and evidence.live_user_turns <= evidence.turns:
-        return evidence.turns or None
-    return evidence.open_turn
+def _live_depth(evidence: Evidence) -> int:
+    """The place on its line of the live trajectory's last turn, if nothing after the checkpoint was lost."""
+    newest = evidence.checkpoints[0] if evidence.checkpoints else None
+    lost_before = newest.depth - newest.held if newest else 0
+    return evidence.live_user_turns + evidence.primed + lost_before
+
+
+def _cut_turn_is_all_that_is_newer(evidence: Evidence) -> bool:
+    """Whether going back to the checkpoint, or to nothing, gives up the turn that was cut and no other.
+
+    There may be a finished turn between them: one whose checkpoint was refused, or cannot be used.
+    """
+    held = evidence.checkpoints[0].held if evidence.checkpoints else 0
+    return _live_holds_cut_turn(evidence) and evidence.live_user_turns + evidence.primed == held + 1
+
+
+def _live_holds_cut_turn(evidence: Evidence) -> bool:
+    stored = evidence.checkpoints[0].steps if evidence.checkpoints else 0
+    if evidence.live is not Live.CUT or evidence.live_steps <= stored:
+        return False
+    if evidence.open_turn is None or evidence.open_turn_shown:
+        return True
+    # What is newer than the checkpoint may be of a turn before, whose checkpoint was refused.
+    return _live_depth(evidence) >= evidence.turns
 
 
 def _plan(
-    evidence: Evidence,
-    action: Action,
-    outcome: Outcome,
-    reason: Reason,
-    *,
-    checkpoint: CheckpointFacts | None,
-    cut: int | None,
+    evidence: Evidence, action: Action, outcome: Outcome, reason: Reason, on_interrupted: OnInterrupted
 ) -> Plan:
-    users, summarised, visible, steps = 0, 0, 0, 0
-    if checkpoint is not None:
-        users, summarised = checkpoint.user_turns, checkpoint.summarised
-        visible, steps = checkpoint.visible, checkpoint.steps
-    fewest, most = visible, steps
+    """The plan for an action, with what will be true after it."""
+    prompted = reason is not Reason.NEVER_PROMPTED
+    cut = cut_turn(evidence) if prompted else None
+    checkpoint: CheckpointFacts | None = None
+    users, primed, summarised, fewest, most = 0, 0, 0, 0, 0
+    holds = False
+    rollback = on_interrupted is OnInterrupted.ROLLBACK
+    rolled_back = rollback and reason is Reason.INTERRUPTED and action in (Action.RESTORE, Action.CREATE)
+    if prompted and action in (Action.OPEN, Action.TRIM, Action.RESTORE) and evidence.checkpoints:
+        checkpoint = evidence.checkpoints[0]
+        users, primed, summarised = checkpoint.user_turns, checkpoint.primed, checkpoint.summarised
+        fewest, most = checkpoint.visible, checkpoint.steps
     if action in (Action.OPEN, Action.TRIM):
-        users, summarised = evidence.live_user_turns, evidence.live_summarised
+        users, primed, summarised = evidence.live_user_turns, evidence.primed, evidence.live_summarised
+        fewest += evidence.live_steps - most - evidence.tail_hidden
         most = evidence.live_steps
-        fewest = visible + most - steps - evidence.tail_hidden
+        holds = prompted and _live_holds_cut_turn(evidence)
+    elif action is Action.REBUILD:
+        primed = evidence.transcript or 0
+        # The transcript has the newest turns; with a rollback it is made without the one that was cut.
+        holds, rolled_back = cut is not None and not rollback, cut is not None and rollback
     return Plan(
         action=action,
         outcome=outcome,
         reason=reason,
-        turns=max(_begun(evidence), users),
-        turns_in_context=users - summarised,
+        turns=max(_begun(evidence), users + primed),
+        turns_in_context=users - summarised + primed,
+        turns_primed=primed,
         turns_summarised=summarised,
         fewest_visible=fewest,
         most_visible=most,
         checkpoint=checkpoint,
         interrupted_turn=cut,
-        cut_turn_shown=evidence.open_turn is None or evidence.open_turn_shown,
+        holds_cut_turn=holds,
+        rolled_back=rolled_back,
+        rollback_refused=rollback and holds,
+        store_damaged=evidence.store_damaged,
     )

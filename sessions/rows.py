@@ -12,7 +12,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -40,11 +40,51 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A table: the columns that hold values of their own, and the name by which its rowid can be asked for.
+
+    A table without one (`WITHOUT ROWID`) has the rows that its content says: there, the number of a row is taken
+    from its values, so that a changed row is another row.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rowid: str | None
+
+    def all(self, db: sqlite3.Connection) -> Iterator[Row]:
+        """Its rows; in the order of their rowids, if it has any."""
+        if self.rowid is not None:
+            yield from self._rows(db, "ORDER BY 1")
+            return
+        for values in db.execute(f"SELECT {self._values} FROM {_quoted(self.name)}"):  # noqa: S608
+            encoded = encode(values)
+            yield row(self.name, _number(encoded), encoded)
+
+    def between(self, db: sqlite3.Connection, low: int, high: int) -> Iterator[Row]:
+        """Its rows with these rowids, both included. It must have rowids."""
+        yield from self._rows(db, f"WHERE {self.rowid} BETWEEN ? AND ? ORDER BY 1", low, high)
+
+    def has(self, db: sqlite3.Connection, row_id: int) -> bool:
+        """Whether there is a row with this rowid. It must have rowids."""
+        found = db.execute(f"SELECT 1 FROM {_quoted(self.name)} WHERE {self.rowid} = ?", (row_id,))  # noqa: S608
+        return found.fetchone() is not None
+
+    @property
+    def _values(self) -> str:
+        return ", ".join(map(_quoted, self.columns))
+
+    def _rows(self, db: sqlite3.Connection, which: str, *values: int) -> Iterator[Row]:
+        found = db.execute(f"SELECT {self.rowid}, {self._values} FROM {_quoted(self.name)} {which}", values)  # noqa: S608
+        for row_id, *content in found:
+            yield row(self.name, row_id, encode(content))
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """Everything that a reader of a database can see. `columns` names each table's columns in order."""
+    """Everything that a reader of a database can see."""
 
     rows: tuple[Row, ...]
-    columns: dict[str, tuple[str, ...]]
+    tables: dict[str, Table]
     page_size: int
     user_version: int
 
@@ -108,27 +148,42 @@ def decode(encoded: bytes) -> tuple[SqlValue, ...]:
 
 
 def read(db: sqlite3.Connection) -> Image:
-    """Everything in a database, as of one moment.
+    """Everything in a database, as of one moment. What `read_all` says, in a transaction of its own."""
+    with transaction(db):
+        return read_all(db)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Read a database as of one moment, which the first statement inside fixes."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def read_all(db: sqlite3.Connection) -> Image:
+    """Everything in a database, within a transaction.
 
     SQLite's own tables are left out: it keeps them itself.
 
     Raises:
         sqlite3.Error: it cannot be read.
     """
-    db.execute("BEGIN")
-    try:
-        columns: dict[str, tuple[str, ...]] = {}
-        rows = [row(SCHEMA, _name_id(entry), encode(entry)) for entry in _schema_entries(db)]
-        for kind, name, *_ in _schema_entries(db):
-            if kind == "table":
-                cursor = db.execute(f"SELECT rowid, * FROM {_quoted(name)} ORDER BY rowid")  # noqa: S608
-                columns[name] = tuple(column[0] for column in cursor.description[1:])
-                rows += (row(name, row_id, encode(values)) for row_id, *values in cursor)
-        (page_size,) = db.execute("PRAGMA page_size").fetchone()
-        (user_version,) = db.execute("PRAGMA user_version").fetchone()
-    finally:
-        db.execute("ROLLBACK")
-    return Image(tuple(rows), columns, page_size, user_version)
+    entries = [*_schema_entries(db)]
+    rows = [row(SCHEMA, _name_id(entry), encode(entry)) for entry in entries]
+    tables = tables_of(db, (name for kind, name, _, sql in entries if kind == "table" and not _is_virtual(sql)))
+    for table in tables.values():
+        rows += table.all(db)
+    (page_size,) = db.execute("PRAGMA page_size").fetchone()
+    (user_version,) = db.execute("PRAGMA user_version").fetchone()
+    return Image(tuple(rows), tables, page_size, user_version)
+
+
+def tables_of(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, Table]:
+    """These tables."""
+    return {name: _table(db, name) for name in names}
 
 
 def write(target: Path, rows: Sequence[Row], *, page_size: int, user_version: int) -> None:
@@ -155,6 +210,11 @@ def write(target: Path, rows: Sequence[Row], *, page_size: int, user_version: in
         _make(unfinished, rows, page_size=page_size, user_version=user_version)
         _check(unfinished, rows, page_size=page_size, user_version=user_version)
         durable.replace_file(unfinished, target)
+    except sqlite3.Error as error:
+        # What the disk refuses says nothing against the rows.
+        if durable.refused(error):
+            raise OSError(f"{target.name} could not be made: {error}") from error
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -188,22 +248,52 @@ def _check(path: Path, rows: Sequence[Row], *, page_size: int, user_version: int
 def _fill(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     entries = [decode(entry.encoded) for entry in rows if entry.table == SCHEMA]
     for kind, _, _, sql in entries:
-        if kind == "table":
+        if kind == "table" and not _is_virtual(sql):
             db.execute(str(sql))
     content = sorted((entry for entry in rows if entry.table != SCHEMA), key=lambda entry: entry.table)
-    for table, group in groupby(content, key=lambda entry: entry.table):
-        names = [column[0] for column in db.execute(f"SELECT * FROM {_quoted(table)} LIMIT 0").description]  # noqa: S608
-        into = ", ".join(["rowid", *map(_quoted, names)])
-        marks = ", ".join("?" * (len(names) + 1))
+    for name, group in groupby(content, key=lambda entry: entry.table):
+        table = _table(db, name)
+        columns = [*([table.rowid] if table.rowid else []), *map(_quoted, table.columns)]
+        marks = ", ".join("?" * len(columns))
         db.executemany(
-            f"INSERT INTO {_quoted(table)} ({into}) VALUES ({marks})",  # noqa: S608
-            ((entry.row_id, *decode(entry.encoded)) for entry in group),
+            f"INSERT INTO {_quoted(name)} ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608
+            ((*([entry.row_id] if table.rowid else []), *decode(entry.encoded)) for entry in group),
         )
+    # A virtual table would make the tables that it keeps its content in, and they are there already.
+    db.execute("PRAGMA writable_schema = ON")
+    for entry in entries:
+        if entry[0] == "table" and _is_virtual(entry[3]):
+            db.execute(
+                "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, 0, ?)", entry
+            )
+    db.execute("PRAGMA writable_schema = OFF")
     # Triggers last: they must not run on rows that were there already.
     for wanted in ("index", "view", "trigger"):
         for kind, _, _, sql in entries:
             if kind == wanted:
                 db.execute(str(sql))
+
+
+def _table(db: sqlite3.Connection, name: str) -> Table:
+    # Hidden columns are those of virtual tables, and those that are computed from others.
+    found = db.execute(f"PRAGMA table_xinfo({_quoted(name)})").fetchall()
+    columns = tuple(column[1] for column in found if not column[6])
+    taken = {column[1].lower() for column in found}
+    for alias in ("rowid", "_rowid_", "oid"):
+        if alias not in taken:
+            try:
+                db.execute(f"SELECT {alias} FROM {_quoted(name)} LIMIT 0")  # noqa: S608
+            except sqlite3.OperationalError:
+                break
+            return Table(name, columns, alias)
+    else:
+        raise sqlite3.DataError(f"the rows of table {name} cannot be told apart: its columns hide the rowid")
+    return Table(name, columns, None)
+
+
+def _is_virtual(sql: SqlValue) -> bool:
+    # SQLite keeps the text with the first words so (its "Schema Table", section 2).
+    return isinstance(sql, str) and sql.startswith("CREATE VIRTUAL TABLE ")
 
 
 def _schema_entries(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, str]]:
@@ -215,8 +305,11 @@ def _schema_entries(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, str
 
 def _name_id(entry: tuple[str, str, str, str]) -> int:
     # The place in sqlite_master says nothing and changes when a database is written anew; the name stays.
-    named = hashlib.sha256(encode(entry[:2])).digest()
-    return int.from_bytes(named[:8], signed=True)
+    return _number(encode(entry[:2]))
+
+
+def _number(encoded: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(encoded).digest()[:8], signed=True)
 
 
 def _quoted(name: SqlValue) -> str:

@@ -16,7 +16,10 @@ APPLICATION_ID = 0x41435053
 """`ACPS`, in the header of every store."""
 
 VERSION = 2
-"""`PRAGMA user_version` of the stores that this version writes and reads."""
+"""`PRAGMA user_version` of the stores that this version writes."""
+
+OLDEST = 1
+"""The oldest version that is read; `sessions.migrate` makes the present one of it."""
 
 BUSY_MILLISECONDS = 100
 """How long a write waits for another process. Nobody else writes a store while its lease is held."""
@@ -66,6 +69,9 @@ CREATE TABLE turn (
     output_tokens INTEGER
 ) STRICT;
 
+-- At most a few turns are open; whoever ends them must not look at all.
+CREATE INDEX open_turn ON turn (turn) WHERE ended_at IS NULL;
+
 -- What the client was shown, one row a message or tool call, in the order in which each began.
 CREATE TABLE entry (
     seq INTEGER PRIMARY KEY,
@@ -75,6 +81,8 @@ CREATE TABLE entry (
     payload TEXT NOT NULL,                  -- JSON object
     text BLOB NOT NULL
 ) STRICT;
+
+CREATE INDEX entry_turn ON entry (turn);
 
 -- A tool call is updated in place; a message with the id of an older one is a new entry.
 CREATE UNIQUE INDEX tool_call ON entry (key) WHERE kind = 'tool_call';
@@ -145,25 +153,52 @@ def create(path: Path) -> sqlite3.Connection:
     return db
 
 
-def open_checked(path: Path) -> sqlite3.Connection:
-    """Open a store to work with it, after looking at all of it.
-
-    Raises:
-        NotAStore, NewerStore: see there.
-    """
-    return _opened(path, "mode=rw", thorough=True)
-
-
-def open_readonly(path: Path) -> sqlite3.Connection:
-    """Open a store to look at it, without changing its content or leaving files beside it.
+def open_readonly(path: Path, *, thorough: bool = False) -> sqlite3.Connection:
+    """Open a store of this version or an older one (`version`) to look at it, without changing a byte of it.
 
     A store that nobody has open is read as it lies. One with a write-ahead log is open elsewhere or was left by a
     process that was killed; only SQLite's shared-memory file beside it may be written then.
 
+    Args:
+        path: the store.
+        thorough: whether to look at every page of it first.
+
     Raises:
         NotAStore, NewerStore: see there.
     """
-    return _opened(path, quiet_mode(path), thorough=False)
+    if not path.is_file():
+        raise NotAStore(f"{path.name} is missing")
+    if not path.stat().st_size:
+        # SQLite, even if it only reads, removes the log beside an empty file.
+        raise NotAStore(f"{path.name} is empty")
+    try:
+        db = _connect_store(path, quiet_mode(path))
+    except sqlite3.Error as error:
+        raise NotAStore(str(error)) from error
+    try:
+        _check(db, thorough=thorough)
+    except (sqlite3.Error, ValueError) as error:  # what SQLite says of damage may name it, and be no UTF-8
+        db.close()
+        raise NotAStore(str(error)) from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_writable(path: Path) -> sqlite3.Connection:
+    """Open a store of this version, which was looked at before, to write to it.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    return _connect_store(path, "mode=rw")
+
+
+def version(db: sqlite3.Connection) -> int:
+    """The version of an open store."""
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    return int(found)
 
 
 def quiet_mode(path: Path) -> str:
@@ -186,34 +221,16 @@ def connect(path: Path, parameter: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
-def _opened(path: Path, parameter: str, *, thorough: bool) -> sqlite3.Connection:
-    if not path.is_file():
-        raise NotAStore(f"{path.name} is missing")
-    try:
-        db = _connect_store(path, parameter)
-    except sqlite3.Error as error:
-        raise NotAStore(str(error)) from error
-    try:
-        _check(db, thorough=thorough)
-    except sqlite3.Error as error:
-        db.close()
-        raise NotAStore(str(error)) from error
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
 def _check(db: sqlite3.Connection, *, thorough: bool) -> None:
     if db.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
         raise NotAStore("it is not a store of this program")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
-        raise NewerStore(version)
-    if version < VERSION:
-        raise NotAStore(f"its schema version is {version}")
-    if thorough and (found := db.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
-        raise NotAStore(found[0])
+    found = version(db)
+    if found > VERSION:
+        raise NewerStore(found)
+    if found < OLDEST:
+        raise NotAStore(f"its schema version is {found}")
+    if thorough and (problem := db.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+        raise NotAStore(problem[0])
 
 
 def _connect_store(path: Path, parameter: str) -> sqlite3.Connection:

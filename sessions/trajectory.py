@@ -8,37 +8,62 @@ conversation is a problem with a reason, not a shorter trajectory.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessions import rows, schema
+from sessions import protobuf, rows, schema
+from sessions.outline import (
+    CANCELED,
+    COMPACTION,
+    DONE,
+    ERROR,
+    ERROR_MESSAGE,
+    FINISHED,
+    NOT_STARTED,
+    PENDING,
+    PLANNER_RESPONSE,
+    QUEUED,
+    SYSTEM_MESSAGE,
+    USER_INPUT,
+    WAITING,
+    Outline,
+    as_byte,
+)
 from sessions.report import Reason
-from sessions.rows import Image, SqlValue
+from sessions.rows import Image, SqlValue, Table
 
-# Values of steps.step_type (facts, section 1).
-USER_INPUT = 14
-PLANNER_RESPONSE = 15
-"""A message of the model. One that only asks for a tool has a row, but the harness does not show it."""
-ERROR_MESSAGE = 17
-SYSTEM_MESSAGE = 101
-COMPACTION = 23
-"""A summary that takes the place of what was before it, except for the user's last message."""
-
-# Values of steps.status (facts, section 1).
-PENDING = 1
-DONE = 3
-CANCELED = 6
-ERROR = 7
-WAITING = 9
-QUEUED = 11
-FINISHED = frozenset({DONE, CANCELED, ERROR})
-NOT_STARTED = frozenset({PENDING, WAITING, QUEUED})
+__all__ = [
+    "CANCELED",
+    "COMPACTION",
+    "DONE",
+    "ERROR",
+    "ERROR_MESSAGE",
+    "FINISHED",
+    "HARNESS_VERSION",
+    "NOT_STARTED",
+    "PENDING",
+    "PLANNER_RESPONSE",
+    "QUEUED",
+    "SYSTEM_MESSAGE",
+    "USER_INPUT",
+    "WAITING",
+    "Execution",
+    "Step",
+    "Trajectory",
+    "TrajectoryProblem",
+    "check_identity",
+    "check_tables",
+    "execution",
+    "of_image",
+    "opened",
+    "read",
+    "read_image",
+]
 
 HARNESS_VERSION = 1
 """The newest `PRAGMA user_version` that the harness opens (facts, section 1)."""
@@ -81,12 +106,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """The record of an execution: the idx of the step that it ended with, None if that cannot be read.
+
+    `halted` says that it did not end by itself.
+    """
+
+    ended_at: int | None
+    halted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Trajectory:
     """What a harness's database holds; its steps are numbered from 0 without a gap.
 
-    `executions` counts the executions whose end is recorded: mostly one a turn, more if background work woke the
-    model up again, none for a turn that was cut. `ended_at` is the idx of the step that the last of them ended
-    with, None if there is none or its record cannot be read; `halted` that it did not end by itself.
+    For `executions`, `ended_at` and `halted` see `sessions.outline.Outline`.
     """
 
     trajectory_id: str
@@ -96,35 +130,35 @@ class Trajectory:
     halted: bool = False
 
     @property
+    def outline(self) -> Outline:
+        """The types and states of the steps without the rest."""
+        return Outline(
+            types=bytes(as_byte(step.step_type) for step in self.steps),
+            statuses=bytes(as_byte(step.status) for step in self.steps),
+            executions=self.executions,
+            ended_at=self.ended_at,
+            halted=self.halted,
+        )
+
+    @property
     def user_turns(self) -> int:
-        """The number of the user's messages."""
-        return sum(step.step_type == USER_INPUT for step in self.steps)
+        """As in `Outline`."""
+        return self.outline.user_turns
 
     @property
     def surely_shown(self) -> int:
-        """How many of the steps the harness shows in any case.
-
-        It does not show a message that is nothing but a tool request, and may or may not show what sub-agents and
-        background work report.
-        """
-        return sum(step.step_type not in (PLANNER_RESPONSE, SYSTEM_MESSAGE) for step in self.steps)
+        """As in `Outline`."""
+        return self.outline.surely_shown
 
     @property
     def summarised_turns(self) -> int:
-        """How many of the user's messages the model gets only as part of a summary.
-
-        After a compaction a request holds the summary, the user's last message before it, and what came after
-        (measured with 0.1.22).
-        """
-        compacted = max((step.idx for step in self.steps if step.step_type == COMPACTION), default=0)
-        before = sum(step.step_type == USER_INPUT for step in self.steps[:compacted])
-        return max(before - 1, 0)
+        """As in `Outline`."""
+        return self.outline.summarised_turns
 
     @property
     def last_turn(self) -> tuple[Step, ...]:
         """The steps from the last of the user's messages on."""
-        start = max((step.idx for step in self.steps if step.step_type == USER_INPUT), default=0)
-        return self.steps[start:]
+        return self.steps[self.outline.last_turn :]
 
     @property
     def not_started(self) -> tuple[Step, ...]:
@@ -133,13 +167,8 @@ class Trajectory:
 
     @property
     def whole(self) -> bool:
-        """Whether the end of its last turn is recorded; that is so at idle, however the turn ended.
-
-        An execution that failed records the step before its error message as its last.
-        """
-        if self.ended_at is None:
-            return not self.steps
-        return all(step.step_type == ERROR_MESSAGE for step in self.steps[self.ended_at + 1 :])
+        """As in `Outline`."""
+        return self.outline.whole
 
 
 def read(path: Path, *, conversation_id: str, live: bool) -> Trajectory:
@@ -153,40 +182,66 @@ def read(path: Path, *, conversation_id: str, live: bool) -> Trajectory:
 
     Raises:
         TrajectoryProblem: it is missing, empty, corrupt, foreign, or newer than the harness can open (rejected).
+        OSError: there is no room for the copy that is needed to read it.
     """
     return of_image(read_image(path, live=live), conversation_id)
 
 
 def read_image(path: Path, *, live: bool) -> Image:
     """All rows of a harness's database. Arguments and errors as for `read`; it may still be foreign."""
+    with opened(path, live=live) as db:
+        if not live and (found := db.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
+            raise TrajectoryProblem(Reason.CORRUPT, str(found[0]))
+        return rows.read(db)
+
+
+@contextmanager
+def opened(path: Path, *, live: bool) -> Iterator[sqlite3.Connection]:
+    """A connection to a harness's database, to read it. Arguments and errors as for `read`."""
     _check_file(path)
     try:
         with _open(path, live=live) as db:
-            if not live and (found := db.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
-                raise TrajectoryProblem(Reason.CORRUPT, str(found[0]))
-            return rows.read(db)
+            yield db
+    except _NoRoom as error:
+        raise OSError(f"{path.name} cannot be read, for want of room for a copy: {error}") from error
     except (sqlite3.Error, OSError) as error:
         raise TrajectoryProblem(Reason.CORRUPT, str(error)) from error
 
 
 def of_image(image: Image, conversation_id: str) -> Trajectory:
     """The trajectory in a database that has been read. Errors as for `read`."""
-    for table, columns in _COLUMNS.items():
-        if not columns <= set(image.columns.get(table, ())):
-            raise TrajectoryProblem(Reason.FOREIGN, f"it has no table {table} as the harness makes it")
-    if image.user_version > HARNESS_VERSION:
-        raise TrajectoryProblem(
-            Reason.REJECTED, f"its version is {image.user_version}, newer than {HARNESS_VERSION}"
-        )
-    _check_identity(image, conversation_id)
+    check_tables(image.tables, image.user_version)
+    check_identity(_values(image, "trajectory_meta", ("trajectory_id", "cascade_id")), conversation_id)
     executions = list(_values(image, "executor_metadata", ("idx", "data")))
+    last = execution(executions[-1][1] if executions else None)
     return Trajectory(
         trajectory_id=conversation_id,
         steps=_steps(image),
         executions=len(executions),
-        ended_at=_field(executions[-1][1], _LAST_STEP) if executions else None,
-        halted=bool(executions) and _field(executions[-1][1], _HOW) == _HALTED,
+        ended_at=last.ended_at,
+        halted=last.halted,
     )
+
+
+def check_tables(tables: Mapping[str, Table], user_version: int) -> None:
+    """Raises `TrajectoryProblem` if they are not such as the harness makes, or it would not open them."""
+    for table, columns in _COLUMNS.items():
+        if table not in tables or not columns <= set(tables[table].columns):
+            raise TrajectoryProblem(Reason.FOREIGN, f"it has no table {table} as the harness makes it")
+    if user_version > HARNESS_VERSION:
+        raise TrajectoryProblem(Reason.REJECTED, f"its version is {user_version}, newer than {HARNESS_VERSION}")
+
+
+def check_identity(names: Iterable[tuple[SqlValue, ...]], conversation_id: str) -> None:
+    """Raises `TrajectoryProblem` if no row of (trajectory_id, cascade_id) is this conversation's."""
+    # The harness opens another conversation's file and then stores nothing of any turn (facts, section 4).
+    if (conversation_id, conversation_id) not in names:
+        raise TrajectoryProblem(Reason.FOREIGN, "it does not name this conversation as its own")
+
+
+def execution(record: SqlValue) -> Execution:
+    """What an execution's record says; None stands for no record."""
+    return Execution(_field(record, _LAST_STEP), _field(record, _HOW) == _HALTED)
 
 
 def _check_file(path: Path) -> None:
@@ -210,20 +265,30 @@ def _open(path: Path, *, live: bool) -> Iterator[sqlite3.Connection]:
             yield db
         return
     # Reading a database that has a log changes the files beside it, so a copy is read.
-    with tempfile.TemporaryDirectory(prefix="trajectory-") as folder:
-        copy = Path(folder) / path.name
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="trajectory-")
+    except OSError as error:
+        raise _NoRoom(str(error)) from error
+    with folder:
+        copy = Path(folder.name) / path.name
         for suffix in ("", "-wal"):
-            shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
+            _copy(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
         with closing(schema.connect(copy, parameter)) as db:
             yield db
 
 
-def _check_identity(image: Image, conversation_id: str) -> None:
-    # The harness opens another conversation's file and then stores nothing of any turn (facts, section 4).
-    if (conversation_id, conversation_id) not in _values(
-        image, "trajectory_meta", ("trajectory_id", "cascade_id")
-    ):
-        raise TrajectoryProblem(Reason.FOREIGN, "it does not name this conversation as its own")
+class _NoRoom(Exception):
+    """A copy that is needed to read a database could not be made; that is no fault of the database."""
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as held:
+        while block := held.read(1 << 20):
+            try:
+                with target.open("ab") as copy:
+                    copy.write(block)
+            except OSError as error:
+                raise _NoRoom(str(error)) from error
 
 
 def _steps(image: Image) -> tuple[Step, ...]:
@@ -243,7 +308,7 @@ def _steps(image: Image) -> tuple[Step, ...]:
 
 
 def _values(image: Image, table: str, columns: Sequence[str]) -> Iterator[tuple[SqlValue, ...]]:
-    places = [image.columns[table].index(column) for column in columns]
+    places = [image.tables[table].columns.index(column) for column in columns]
     for row in image.rows:
         if row.table == table:
             values = rows.decode(row.encoded)
@@ -251,36 +316,9 @@ def _values(image: Image, table: str, columns: Sequence[str]) -> Iterator[tuple[
 
 
 def _field(record: SqlValue, number: int) -> int | None:
-    """A number in an execution's record, a protocol buffer, in which a zero is not written; None if unreadable."""
-    if not isinstance(record, bytes):
+    """A number in an execution's record, in which a zero is not written; None if the record is unreadable."""
+    found = protobuf.fields(record)
+    if found is None:
         return None
-    found, at = 0, 0
-    try:
-        while at < len(record):
-            tag, at = _varint(record, at)
-            match tag & 7:
-                case 0:
-                    value, at = _varint(record, at)
-                    found = value if tag >> 3 == number else found
-                case 1:
-                    at += 8
-                case 2:
-                    length, at = _varint(record, at)
-                    at += length
-                case 5:
-                    at += 4
-                case _:
-                    return None
-    except IndexError:
-        return None
-    return found if at == len(record) else None
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+    numbers = [value for field, value in found if field == number and isinstance(value, int)]
+    return numbers[-1] if numbers else 0

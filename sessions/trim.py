@@ -29,7 +29,7 @@ def without_pending(database: Path, conversation_id: str, target: Path) -> None:
     """
     image = trajectory.read_image(database, live=False)
     end = first_pending(trajectory.of_image(image, conversation_id))
-    place = image.columns["steps"].index("idx")
+    place = image.tables["steps"].columns.index("idx")
 
     def kept(row: Row) -> bool:
         if row.table != "steps" or end is None:

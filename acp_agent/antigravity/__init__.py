@@ -7,7 +7,7 @@
 `docs/library.md` has a whole example.
 """
 
-from acp_agent.antigravity.loading import ResumeRefused
+from acp_agent.antigravity.loading import ResumeRefused, Wishes
 from acp_agent.antigravity.resumable import Audience, ResumableAgent, TurnEnd, TurnInProgress
 from acp_agent.steps import HarnessError
 from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
@@ -23,4 +23,5 @@ __all__ = [
     "ResumeReport",
     "TurnEnd",
     "TurnInProgress",
+    "Wishes",
 ]

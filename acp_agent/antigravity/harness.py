@@ -38,6 +38,7 @@ from acp_agent.steps import (
     Text,
     ToolUse,
     TurnFailed,
+    Usage,
 )
 from sessions.leftovers import MARKER_VARIABLE
 
@@ -104,6 +105,15 @@ class Harness:
         finally:
             timer.cancel()
         return cls(agent, place.conversation_id, environments)
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of the last turn, as the model counted them."""
+        used = self._agent.conversation.last_turn_usage
+        if used is None:
+            return Usage()
+        output = [count for count in (used.candidates_token_count, used.thoughts_token_count) if count is not None]
+        return Usage(used.prompt_token_count, sum(output) if output else None)
 
     @property
     def alive(self) -> bool:
@@ -190,6 +200,10 @@ class Harness:
         finally:
             timer.cancel()
             self._environments.remove()
+        if self.alive:
+            # The SDK does not wait for a harness whose connection is gone, and it may still write.
+            self.kill()
+            await asyncio.to_thread(self._process.wait)
 
 
 def _content(part: Part) -> Any:

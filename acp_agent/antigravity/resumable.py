@@ -20,16 +20,19 @@ from typing import Literal, Protocol
 from acp_agent import prompts, translate
 from acp_agent.antigravity import catching_up, loading, sdk_config
 from acp_agent.antigravity.harness import Harness
+from acp_agent.antigravity.loading import ResumeRefused, Wishes
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
 from acp_agent.prompts import Block
 from acp_agent.steps import HarnessDied, HarnessError, Part, Source, Step, Text, ToolUse
 from acp_agent.translate import MessageShown, Shown, ToolShown, Translator
-from sessions import checkpoint
-from sessions.checkpoint import CheckpointError, Streamed
-from sessions.journal import Journal, JournalError
+from sessions import checkpoint, durable, timeline
+from sessions.changes import Tracker
+from sessions.checkpoint import CheckpointError, NotStored, Streamed
+from sessions.journal import INTERRUPTED, Journal, JournalError
 from sessions.lease import Holder, Lease
+from sessions.leftovers import HarnessStillRunning
 from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
-from sessions.session import Session, StoreRefused
+from sessions.session import Session, StoreDamaged, StoreRefused
 from sessions.store import Store, new_session_id, now
 
 log = logging.getLogger(__name__)
@@ -99,23 +102,29 @@ class ResumableAgent:
         lease: Lease,
         config: AgentConfig,
         *,
+        folder: Path | None = None,
         audience: Audience | None = None,
-        require: Outcome | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
         self.session = session
         self.report: ResumeReport | None = None
         """How the session was last brought back; None before it was."""
         self._lease = lease
         self._config = config
+        self._folder = folder or Path(session.info.cwd)
         self._audience = audience or Nobody()
-        self._require = require
+        self._wishes = wishes or Wishes()
         self._journal = Journal(session)
         self._harness: Harness | None = None
+        self._tracker: Tracker | None = None
+        self._needs_base = False
         self._seen_steps: set[int] = set()
         self._user_steps = 0
         self._note = session.recall("note")
         self._turn: _Turn | None = None
         self._due: _Due | None = None
+        self._saved: CheckpointReport | None = None
+        self._not_stored = False
         self._cancelled = asyncio.Event()
         self._order = asyncio.Lock()
 
@@ -128,7 +137,7 @@ class ResumableAgent:
         data_dir: Path,
         session_id: str | None = None,
         audience: Audience | None = None,
-        require: Outcome | None = None,
+        wishes: Wishes | None = None,
     ) -> AsyncIterator[ResumableAgent]:
         """An agent with a new session, or with a stored one that has been brought back; closed at the end.
 
@@ -138,7 +147,7 @@ class ResumableAgent:
             data_dir: the folder that holds the sessions.
             session_id: the stored session; None makes a new one.
             audience: who is shown what happens in the agent's turns.
-            require: refuse to open a session that comes back as less than this.
+            wishes: how a stored session is to be brought back.
 
         Raises:
             TypeError: the configuration has no harness on this machine.
@@ -149,24 +158,27 @@ class ResumableAgent:
         sdk_config.check(config)
         store = Store(data_dir)
         if session_id is None:
-            folder = config.workspaces[0] if config.workspaces else Path.cwd()
-            session = store.create(new_session_id(), cwd=str(folder))
-        else:
+            session_id = new_session_id()
+            store.create(session_id, cwd=config.workspaces[0] if config.workspaces else str(Path.cwd())).close()
+        holder = Holder(pid=os.getpid(), client="acp_agent.antigravity", since=now())
+        lease = Lease.acquire(store.folder(session_id), holder)
+        try:
             session = store.open(session_id)
-        with session:
-            lease = Lease.acquire(
-                session.folder, Holder(pid=os.getpid(), client="acp_agent.antigravity", since=now())
-            )
-            try:
-                agent = cls(session, lease, config, audience=audience, require=require)
-                await agent.bring_back()
-            except BaseException:
-                lease.release()
-                raise
-            try:
-                yield agent
-            finally:
-                await agent.close()
+        except BaseException:
+            lease.release()
+            raise
+        try:
+            folder = Path(config.workspaces[0]) if config.workspaces else None
+            agent = cls(session, lease, config, folder=folder, audience=audience, wishes=wishes)
+            await agent.bring_back()
+        except BaseException:
+            session.close()
+            lease.release()
+            raise
+        try:
+            yield agent
+        finally:
+            await agent.close()
 
     @property
     def cancelled(self) -> asyncio.Event:
@@ -184,24 +196,36 @@ class ResumableAgent:
         Raises what `loading.bring_back` raises.
         """
         await self.drop_harness()
-        back = await loading.bring_back(self.session, self._journal, self._open_harness, require=self._require)
+        back = await loading.bring_back(
+            self.session, self._journal, self._open_harness, folder=self._folder, wishes=self._wishes
+        )
         self.report = back.report
+        self._note = self._note or self.session.recall("note")
         self._harness = back.harness
+        self._tracker = Tracker(self.session.trajectory_path)
+        self._needs_base = self._needs_base or back.report.outcome is not Outcome.RESUMED
+        if back.report.cwd is not None:
+            self.try_to_store(lambda: self.session.update_folder(str(self._folder)))
         self._seen_steps = {step.index for step in back.harness.history}
         self._user_steps = sum(step.source is Source.USER for step in back.harness.history)
         self._keep_note(back.note)
         if back.report.reason is not Reason.NEVER_PROMPTED:
             self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
-        if back.report.reason is Reason.AHEAD:
-            # The turn is whole: it is shown whole, and from now on checkpointed like any other.
-            turn = self._journal.open_turn
-            if turn is not None:
-                catching_up.complete(self._journal, turn, back.harness.history, Path(self.session.info.cwd))
-            self._due = _Due(turn or back.report.turns, "end_turn", "")
-            await self.save_trajectory()
-        elif back.report.outcome is not Outcome.RESUMED:
+        whole = back.report.reason is Reason.AHEAD
+        if back.report.outcome is Outcome.RESUMED:
+            history, turns = back.harness.history, back.report.turns
+            catching_up.complete(self._journal, history, self._folder, turns=turns, whole=whole)
+        if whole:
+            # From now on it is checkpointed like any other turn.
+            if self._due is None or self._due.turn != self._journal.head:
+                self._due = _Due(self._journal.head, "end_turn", "")
+            await self._take_checkpoint(self._due)
+        elif back.report.outcome is not Outcome.RESUMED or _was_rolled_back(back.report):
             # What was lost has now been said and is in the note; it is not found anew at every load.
             self._journal.give_up_open_turn()
+            if self._journal.head:
+                await self._take_checkpoint(_Due(self._journal.head, INTERRUPTED, ""))
+            self._due = None
         return back.report
 
     async def chat(self, text: str) -> TurnEnd:
@@ -245,6 +269,8 @@ class ResumableAgent:
         finally:
             self._turn = None
         stop = {"ended": "end_turn", "cancelled": "cancelled", "failed": "error"}[ending]
+        used = harness.usage
+        self._journal.end_turn(number, stop, input_tokens=used.input_tokens, output_tokens=used.output_tokens)
         self._due = _Due(number, stop, turn.last_text if ending == "ended" else "")
         return TurnEnd(number, "cancelled" if cancelled else "end_turn", failure, turn.last_text)
 
@@ -254,9 +280,30 @@ class ResumableAgent:
         What is reported is true: `durable` is false, with the reason, if the disk refused or if the harness did
         not store what it showed. The next call tries again.
         """
+        due = self._due = self._due or _Due(self._journal.head, "end_turn", "")
+        report = await self._take_checkpoint(due)
+        if report.durable or not self._not_stored:
+            return report
+        # Some harness may store more when it is closed in order. What is missing after that is lost to the model,
+        # which is found out, made good as far as it can be, and told, as after any other loss.
+        try:
+            reopened = await self.bring_back()
+        except (ResumeRefused, HarnessError, HarnessStillRunning, StoreDamaged, StoreRefused, OSError) as error:
+            return report.model_copy(update={"reason": f"{report.reason} It could not be reopened: {error}"})
+        if reopened.reason is not Reason.AHEAD:
+            self._due = None
+            await self._audience.reopened(reopened)
+            return report
+        assert self._saved is not None
+        return self._saved
+
+    async def _take_checkpoint(self, due: _Due) -> CheckpointReport:
+        self._saved = await self._taken_checkpoint(due)
+        return self._saved
+
+    async def _taken_checkpoint(self, due: _Due) -> CheckpointReport:
         began = time.perf_counter()
-        due = self._due or _Due(self._journal.turns()[-1].turn if self._journal.turns() else 0, "end_turn", "")
-        self._due = due
+        self._not_stored = False
         streamed = Streamed(visible=len(self._seen_steps), user_turns=self._user_steps, last_text=due.last_text)
         try:
             if self._harness is None:
@@ -268,9 +315,12 @@ class ResumableAgent:
                 turn=due.turn,
                 stop_reason=due.stop_reason,
                 streamed=streamed,
+                tracker=self._tracker,
+                new_base=self._needs_base,
             )
         except CheckpointError as error:
             log.warning("session %s: turn %d is not durable: %s", self.session.id, due.turn, error)
+            self._not_stored = isinstance(error, NotStored)
             return CheckpointReport(
                 turn=due.turn,
                 steps=len(self._seen_steps),
@@ -280,9 +330,28 @@ class ResumableAgent:
                 reason=str(error),
             )
         self._due = None
+        self._needs_base = False
         return CheckpointReport(
             turn=stored.turn, steps=stored.steps, at=stored.at, durable=True, ms=_milliseconds_since(began)
         )
+
+    async def rewind(self, turn: int) -> ResumeReport:
+        """Take the conversation back to the end of a turn, on whatever line; 0 is before the first.
+
+        The turns that are left stay, and can be returned to. Files are as they are.
+
+        Raises:
+            TurnInProgress: a turn runs.
+            NoSuchPoint, NotPreserved: see `sessions.timeline.restore`; the conversation is as it was.
+            ResumeRefused, HarnessError, HarnessStillRunning, StoreDamaged, OSError: it could not be opened.
+        """
+        if self._turn is not None:
+            raise TurnInProgress
+        await self.drop_harness()
+        await asyncio.to_thread(timeline.restore, self.session, self._journal, turn=turn)
+        self._due = None
+        self._note = self.session.recall("note")
+        return await self.bring_back()
 
     async def cancel(self) -> None:
         """Halt the running turn, or the one that is about to begin; it then ends with `cancelled`."""
@@ -317,8 +386,13 @@ class ResumableAgent:
     async def drop_harness(self) -> None:
         """Close the harness in order; the next turn opens another."""
         harness, self._harness = self._harness, None
+        tracker, self._tracker = self._tracker, None
         if harness is not None:
             await harness.close()
+            # The harness lets others read what it keeps beside its database (measured with 0.1.22).
+            await asyncio.to_thread(durable.make_private, self.session.app_data_dir)
+        if tracker is not None:
+            tracker.close()
 
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
@@ -349,6 +423,8 @@ class ResumableAgent:
             async for step in harness.turn(parts):
                 if not step.subagent:
                     self._note_step(turn, step)
+                if self._tracker is not None:
+                    self._tracker.poll()
                 await self._show(turn.translator.step(step))
         except HarnessDied as died:
             await self.drop_harness()
@@ -391,14 +467,18 @@ class ResumableAgent:
             self._note = f"{self._note} {note}" if isinstance(self._note, str) else note
             self.try_to_store(lambda: self.session.remember("note", self._note))
 
-    async def _open_harness(self, exists: bool) -> Harness:
-        place = Place(self.session.id, self.session.trajectory_dir, self.session.app_data_dir)
+    async def _open_harness(self, exists: bool, primer: str | None) -> Harness:
+        place = Place(self.session.id, self.session.trajectory_dir, self.session.app_data_dir, primer)
         return await Harness.open(self._config, place, exists=exists)
 
     def _kill_if_stuck(self, turn: _Turn, harness: Harness) -> None:
         if self._turn is turn and self._harness is harness:
             log.warning("session %s: the harness did not halt; it is ended", self.session.id)
             harness.kill()
+
+
+def _was_rolled_back(report: ResumeReport) -> bool:
+    return report.interrupted is not None and report.interrupted.rolled_back
 
 
 def _milliseconds_since(began: float) -> float:

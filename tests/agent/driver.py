@@ -31,16 +31,20 @@ WAIT_SECONDS = 60.0
 
 @dataclass(slots=True)
 class World:
-    """What outlives an agent process: the data folder, the workspace and the model."""
+    """What outlives an agent process: the data folder, the workspace and the model.
+
+    `shared_workspace` is where a session works that was made in another world and copied.
+    """
 
     root: Path
     model: OfflineModel
     flags: tuple[str, ...] = ()
+    shared_workspace: Path | None = None
 
     @property
     def workspace(self) -> Path:
         """The folder that sessions work in."""
-        return self.root / "workspace"
+        return self.shared_workspace or self.root / "workspace"
 
     @property
     def data_dir(self) -> Path:
@@ -274,3 +278,19 @@ def checkpoint_report(result: Json) -> Json:
     report = meta["acp-agent/checkpoint"]
     assert isinstance(report, dict)
     return report
+
+
+async def settled(request: Awaitable[Json]) -> Json | RpcError:
+    """The result of a request, or the error that it was answered with, which may be any but an unforeseen one."""
+    try:
+        return await request
+    except RpcError as error:
+        assert error.code != -32603, error.data
+        return error
+
+
+async def comes_true(condition: Callable[[], bool]) -> None:
+    """Wait for a process, a file or a row that nothing announces; only looking again and again shows it."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

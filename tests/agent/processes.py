@@ -1,4 +1,4 @@
-"""The processes that an agent's commands leave in a test's workspace."""
+"""The processes of a session: its harness, and the commands that work in a test's workspace."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import psutil
 
+from sessions.leftovers import HARNESS_NAME, MARKER_VARIABLE
 from tests.agent.driver import World
 
 
@@ -33,3 +34,13 @@ def end_orphans(world: World) -> None:
     for process in in_workspace(world):
         with suppress(psutil.Error):
             process.kill()
+
+
+def harnesses(session_id: str) -> list[psutil.Process]:
+    """The running harnesses of a session."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.name() == HARNESS_NAME and process.environ().get(MARKER_VARIABLE) == session_id:
+                found.append(process)
+    return found

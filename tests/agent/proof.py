@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from acp_agent.chat.transcript import Item, Message, Role, ToolCall
 from acp_agent.offline.model_request import ModelRequest
+from sessions.primer import carried_turns
+from tests.agent.bad_states import Said
 from tests.agent.driver import Agent, Json, World
 
 QUESTION = "What do you remember?"
@@ -34,6 +36,9 @@ async def promise_holds(
     request = await ask_model(world, agent, session_id)
     *earlier, last = request.user_turns
     assert last == QUESTION
+    primed = carried_turns(request.system)
+    assert len(primed) == report["turnsPrimed"], request.system
+    earlier = [*primed, *earlier]
     assert len(earlier) == report["turnsInContext"], (earlier, report)
     assert earlier[: len(finished)] == list(finished)
     turns, lost, summarised = (report[name] for name in ("turns", "turnsLost", "turnsSummarised"))
@@ -75,3 +80,10 @@ def _as_ended(item: Item) -> Item:
     if isinstance(item, ToolCall) and "Interrupted: the agent was stopped" in str(item.content):
         return replace(item, status="failed", content=(), fields={})
     return item
+
+
+def said(report: Json) -> Said:
+    """What a report says, as the table has it."""
+    counts = [report[name] for name in ("turns", "turnsInContext", "turnsLost", "turnsPrimed")]
+    turns, in_context, lost, primed = (count for count in counts if isinstance(count, int))
+    return Said(str(report["outcome"]), str(report["reason"]), turns, in_context, lost, primed)

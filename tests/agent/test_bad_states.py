@@ -1,214 +1,136 @@
-"""Every bad state of the trajectory that a load can meet: recovered, with its reason, and nothing thrown away."""
+"""Every bad state that a load can meet: told as it is, checked at the model endpoint, and nothing thrown away."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from acp_agent.chat.transcript import Item
-from tests.agent.driver import Agent, Json, World
-from tests.agent.proof import assert_replay_equals, promise_holds
+from acp_agent.offline.server import OfflineModel
+from tests.agent.bad_states import DAMAGED, PROMPTS, VERIFIED, Damaged, files_of, garbage, remove
+from tests.agent.driver import Json, World
+from tests.agent.proof import QUESTION, assert_replay_equals, promise_holds, said
 
 pytestmark = pytest.mark.anyio
 
-PROMPTS = ["My name is Ada.", "!write_to_file engine.txt steam", "I like engines."]
-
 
 @dataclass(frozen=True, slots=True)
-class BadState:
-    """A way to break a trajectory, and what a load must say about it.
+class Made:
+    """A session of three finished turns: where it is, and what was shown."""
 
-    `kill` ends the agent by SIGKILL, so that the write-ahead log is still there to be broken.
-    """
-
-    name: str
-    reason: str
-    damage: Callable[[Path], None]
-    kill: bool = False
+    world: World
+    session_id: str
+    live: tuple[Item, ...]
 
 
-def remove(database: Path) -> None:
-    for path in files_of(database):
-        path.unlink()
+@dataclass(slots=True)
+class Sessions:
+    """Sessions that are made once, ended in order and killed, and copied for each test that damages one."""
+
+    root: Path
+    model: OfflineModel
+    made: dict[bool, Made] = field(default_factory=dict)
+
+    async def copy(self, root: Path, *, killed: bool) -> Made:
+        """The session in a data folder of its own; its model and its workspace are shared."""
+        if killed not in self.made:
+            self.made[killed] = await self._make(killed)
+        made = self.made[killed]
+        world = World(root, self.model, shared_workspace=made.world.workspace)
+        shutil.copytree(made.world.data_dir, world.data_dir)
+        return Made(world, made.session_id, made.live)
+
+    async def _make(self, killed: bool) -> Made:
+        world = World(self.root / ("killed" if killed else "closed"), self.model)
+        world.workspace.mkdir(parents=True)
+        async with world.agent() as agent:
+            session_id = await agent.new(world.workspace)
+            for text in PROMPTS:
+                await agent.prompt(session_id, text)
+            if killed:
+                await agent.kill()
+        return Made(world, session_id, agent.shown())
 
 
-def empty(database: Path) -> None:
-    database.write_bytes(b"")
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
+    """The sessions that the tests of this module copy."""
+    with OfflineModel() as model:
+        yield Sessions(tmp_path_factory.mktemp("sessions"), model)
 
 
-def garbage(database: Path) -> None:
-    database.write_bytes(os.urandom(database.stat().st_size))
-
-
-def halve(database: Path) -> None:
-    os.truncate(database, database.stat().st_size // 2)
-
-
-def drop_log(database: Path) -> None:
-    wal = database.with_name(database.name + "-wal")
-    assert wal.stat().st_size > 0, "a killed harness leaves its log"
-    wal.unlink()
-
-
-def rename_inside(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE trajectory_meta SET trajectory_id = ?, cascade_id = ?", ("f" * 32, "f" * 32))
-    connection.close()
-
-
-def plain_sqlite(database: Path) -> None:
-    remove(database)
-    with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE notes (text TEXT)")
-    connection.close()
-
-
-def alter_a_step(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        (payload,) = connection.execute("SELECT step_payload FROM steps WHERE idx = 0").fetchone()
-        assert b"Ada" in payload
-        connection.execute("UPDATE steps SET step_payload = ? WHERE idx = 0", (payload.replace(b"Ada", b"Bob"),))
-    connection.close()
-
-
-def drop_a_step(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("DELETE FROM steps WHERE idx = (SELECT max(idx) FROM steps)")
-    connection.close()
-
-
-def gap(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("DELETE FROM steps WHERE idx = 1")
-    connection.close()
-
-
-def unreadable(database: Path) -> None:
-    # A folder in its place: unlike a file without permissions, nobody can read it as a file, root included.
-    database.unlink()
-    database.mkdir()
-
-
-def newer(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-
-
-STATES = [
-    BadState("missing", "missing", remove),
-    BadState("zero length", "empty", empty),
-    BadState("garbage", "corrupt", garbage),
-    BadState("truncated to half", "corrupt", halve),
-    BadState("log gone after a kill", "truncated", drop_log, kill=True),
-    BadState("another conversation's", "foreign", rename_inside),
-    BadState("a plain SQLite file", "foreign", plain_sqlite),
-    BadState("unreadable", "corrupt", unreadable),
-    BadState("a checkpointed step altered", "diverged", alter_a_step),
-    BadState("the last step gone", "truncated", drop_a_step),
-    BadState("a step gone in the middle", "corrupt", gap),
-    BadState("of a newer harness", "rejected", newer),
-]
-
-
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
-async def test_a_bad_trajectory_is_recovered(world: World, state: BadState) -> None:
-    async with world.agent() as agent:
-        session_id, live = await three_turns(agent, world)
-        if state.kill:
-            await agent.kill()
-    database = world.trajectory(session_id)
-    state.damage(database)
-    damaged = contents(database)
+@pytest.mark.parametrize("state", DAMAGED, ids=lambda state: state.name)
+async def test_every_bad_state_is_told_as_it_is(sessions: Sessions, tmp_path: Path, state: Damaged) -> None:
+    made = await sessions.copy(tmp_path, killed=state.killed)
+    world, session_id = made.world, made.session_id
+    state.damage(world.session_folder(session_id), world.trajectory(session_id))
+    damaged = contents(world.trajectory(session_id))
     async with world.agent() as agent:
         report = await agent.load(session_id, world.workspace)
-        assert (report["outcome"], report["reason"]) == ("recovered", state.reason), report
-        assert (report["turns"], report["turnsInContext"], report["turnsLost"]) == (3, 3, 0)
-        checkpoint = report["checkpoint"]
-        assert isinstance(checkpoint, dict)
-        assert checkpoint["turn"] == 3
-        assert_replay_equals(live, agent.shown())
-        announced = [update for update in agent.updates() if update["sessionUpdate"] == "agent_message_chunk"][-1]
-        assert str(report["summary"]) in str(announced["content"])
-        await promise_holds(world, agent, session_id, report, finished=PROMPTS)
-    assert kept_aside(report) == damaged
-    async with world.agent() as agent:
-        report = await agent.load(session_id, world.workspace)
-        assert (report["outcome"], report["reason"], report["turns"]) == ("resumed", "verified", 4)
+        assert said(report) == state.said, report
+        if state.said is not VERIFIED:
+            announced = [u for u in agent.updates() if u["sessionUpdate"] == "agent_message_chunk"][-1]
+            assert str(report["summary"]) in str(announced["content"])
+        if state.journal_kept:
+            assert_replay_equals(made.live, agent.shown())
+        await promise_holds(world, agent, session_id, report, finished=state.model_keeps)
+        if state.said.outcome != "resumed":
+            assert kept_aside(report) == damaged
+        again = await agent.load(session_id, world.workspace)
+        assert (again["outcome"], again["reason"]) == ("resumed", "verified"), again
+        assert (again["turns"], again["turnsLost"]) == (state.said.turns + 1, state.said.lost)
+        await promise_holds(world, agent, session_id, again, finished=[*state.model_keeps, QUESTION])
 
 
-async def test_a_broken_checkpoint_falls_back_to_the_one_before(world: World) -> None:
-    async with world.agent() as agent:
-        session_id, _ = await three_turns(agent, world)
-    remove(world.trajectory(session_id))
-    with sqlite3.connect(world.session_folder(session_id) / "store.db") as store:
-        store.execute(
-            "UPDATE checkpoint_row SET content = x'00' WHERE seq = (SELECT max(seq) FROM checkpoint)"
-            " AND content IS NOT NULL"
-        )
-    store.close()
-    async with world.agent() as agent:
-        report = await agent.load(session_id, world.workspace)
-        assert (report["outcome"], report["reason"]) == ("recovered", "missing")
-        assert (report["turns"], report["turnsInContext"], report["turnsLost"]) == (3, 2, 1)
-        request = await promise_holds(world, agent, session_id, report, finished=PROMPTS[:2])
-        assert request.turns[-1].note is not None
-        assert "lost from your memory" in request.turns[-1].note
-
-
-async def test_nothing_usable_is_fresh_and_says_so(world: World) -> None:
-    async with world.agent() as agent:
-        session_id, live = await three_turns(agent, world)
-    garbage(world.trajectory(session_id))
-    with sqlite3.connect(world.session_folder(session_id) / "store.db") as store:
-        store.execute("UPDATE checkpoint_row SET content = x'00' WHERE content IS NOT NULL")
-    store.close()
-    async with world.agent() as agent:
-        report = await agent.load(session_id, world.workspace)
-        assert (report["outcome"], report["reason"]) == ("fresh", "corrupt")
-        assert (report["turns"], report["turnsInContext"], report["turnsLost"]) == (3, 0, 3)
-        assert_replay_equals(live, agent.shown())
-        await promise_holds(world, agent, session_id, report, finished=[])
-    async with world.agent() as agent:
-        report = await agent.load(session_id, world.workspace)
-        assert (report["turns"], report["turnsInContext"], report["turnsLost"]) == (4, 1, 3)
-        await promise_holds(world, agent, session_id, report, finished=["What do you remember?"])
-
-
-async def test_require_refuses_what_is_lower_and_changes_nothing(world: World) -> None:
-    async with world.agent() as agent:
-        session_id, _ = await three_turns(agent, world)
-    garbage(world.trajectory(session_id))
-    before = contents(world.trajectory(session_id))
+async def test_a_refused_load_leaves_every_byte_as_it_was(sessions: Sessions, tmp_path: Path) -> None:
+    made = await sessions.copy(tmp_path, killed=True)
+    world, session_id = made.world, made.session_id
+    garbage(world.session_folder(session_id), world.trajectory(session_id))
+    before = everything(world)
     params: Json = {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
     async with world.agent("--require", "resumed") as agent:
-        error = await agent.refused("session/load", params)
-        assert error.code == -31002
-        assert isinstance(error.data, dict)
-        assert (error.data["sessionId"], error.data["reason"]) == (session_id, "corrupt")
-        assert contents(world.trajectory(session_id)) == before
+        for method in ("session/load", "session/resume"):
+            error = await agent.refused(method, params)
+            assert error.code == -31002
+            assert isinstance(error.data, dict)
+            assert (error.data["sessionId"], error.data["reason"]) == (session_id, "corrupt")
+    assert everything(world) == before
     async with world.agent("--require", "recovered") as agent:
         report = await agent.load(session_id, world.workspace)
         assert report["outcome"] == "recovered"
 
 
-async def three_turns(agent: Agent, world: World) -> tuple[str, tuple[Item, ...]]:
-    """A session with three finished turns, one of them with an edit; its id and what was shown."""
-    session_id = await agent.new(world.workspace)
-    for text in PROMPTS:
-        await agent.prompt(session_id, text)
-    return session_id, agent.shown()
+async def test_a_load_without_a_harness_leaves_every_byte_as_it_was(
+    sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await sessions.copy(tmp_path, killed=True)
+    world, session_id = made.world, made.session_id
+    remove(world.session_folder(session_id), world.trajectory(session_id))
+    before = everything(world)
+    params: Json = {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
+    monkeypatch.setenv("ANTIGRAVITY_HARNESS_PATH", "/bin/false")
+    async with world.agent() as agent:
+        error = await agent.refused("session/load", params)
+        assert error.code == -31006
+    assert everything(world) == before
+    monkeypatch.delenv("ANTIGRAVITY_HARNESS_PATH")
+    async with world.agent() as agent:
+        report = await agent.load(session_id, world.workspace)
+        assert (report["outcome"], report["turnsInContext"]) == ("recovered", 3)
 
 
-def files_of(database: Path) -> list[Path]:
-    """The files of a database that exist: itself, its log and its shared memory."""
-    names = [database.name + suffix for suffix in ("", "-wal", "-shm")]
-    return [path for name in names if (path := database.with_name(name)).exists()]
+def everything(world: World) -> dict[str, bytes]:
+    """Every file of a data folder, but for the locks and SQLite's scratch memory, which hold no data."""
+    found = {str(path.relative_to(world.data_dir)): path for path in world.data_dir.rglob("*")}
+    return {
+        name: path.read_bytes() if path.is_file() else b"a folder"
+        for name, path in found.items()
+        if not name.endswith(("-shm", "lease", "lease.json")) and not name.startswith("catalog.db")
+    }
 
 
 def contents(database: Path) -> dict[str, bytes]:

@@ -1,21 +1,24 @@
-"""SIGKILL to the process group, as IDEs do it, at the four moments that matter most."""
+"""The ends that an agent can come to: every row of the table, and what is told of the turn that was cut."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from signal import SIGKILL
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from acp_agent.chat.rpc import PeerGone
 from sessions.trajectory import PENDING
-from tests.agent.driver import Agent, Json, World, checkpoint_report
-from tests.agent.processes import commands_in, end_orphans
-from tests.agent.proof import assert_replay_equals, promise_holds, prompts
+from tests.agent.bad_states import ENDED, Ended, When, Who
+from tests.agent.driver import Agent, Json, World, checkpoint_report, comes_true, settled
+from tests.agent.processes import commands_in, end_orphans, harnesses
+from tests.agent.proof import assert_replay_equals, promise_holds, prompts, said
 
 pytestmark = pytest.mark.anyio
 
@@ -44,19 +47,65 @@ async def cut(agent: Agent, session_id: str, text: str, *, when: str, seen: obje
         await turn
 
 
-async def test_after_a_finished_turn(world: World) -> None:
-    async with world.agent() as agent:
-        session_id = await two_turns(agent, world)
-        live = agent.shown()
-        await agent.kill()
-    async with world.agent() as agent:
-        report = await agent.load(session_id, world.workspace)
-        assert (report["outcome"], report["reason"]) == ("resumed", "verified")
-        assert (report["turns"], report["turnsInContext"], report["interrupted"]) == (2, 2, None)
-        assert_replay_equals(live, agent.shown())
-        assert prompts(agent.shown()) == [FIRST, SECOND]
-        request = await promise_holds(world, agent, session_id, report, finished=[FIRST, SECOND])
-        assert request.turns[-1].note is None
+@pytest.mark.parametrize("ended", ENDED, ids=lambda ended: ended.name)
+async def test_every_end_is_told_as_it_is(world: World, ended: Ended) -> None:
+    async def choose(_: Json) -> str | None:
+        if ended.when is When.QUESTION:
+            await asyncio.Event().wait()
+        return "allow_once"
+
+    finished = [FIRST, SECOND]
+    try:
+        async with world.agent() as agent:
+            session_id = await two_turns(agent, world)
+            agent.choose = choose
+            turn = None
+            if ended.when.prompt is not None:
+                turn = asyncio.create_task(settled(agent.prompt(session_id, ended.when.prompt)))
+                await reached(ended.when, world, agent)
+            live = agent.shown()
+            await end(ended, agent, session_id)
+            if turn is not None:
+                with suppress(PeerGone):
+                    await turn
+        async with world.agent() as agent:
+            report = await agent.load(session_id, world.workspace)
+            assert said(report) == ended.said, report
+            if ended.who is Who.GROUP and ended.signal is SIGKILL:
+                assert_replay_equals(live, agent.shown())
+            assert prompts(agent.shown()) == [*finished, ended.when.prompt] if turn else finished
+            request = await promise_holds(world, agent, session_id, report, finished=finished)
+            assert (request.turns[-1].note is None) == (turn is None)
+            again = await agent.load(session_id, world.workspace)
+            assert (again["reason"], again["turns"]) == ("verified", ended.said.turns + 1)
+    finally:
+        end_orphans(world)
+
+
+async def reached(when: When, world: World, agent: Agent) -> None:
+    """Wait for a moment of the turn that runs."""
+    before = len(agent.text())
+    if when in (When.ANSWER, When.AFTER_EDIT):
+        await agent.until(lambda: len(agent.text()) > before + 40)
+    elif when is When.QUESTION:
+        await agent.until(lambda: len(agent.questions) == 1)
+    else:
+        # The client sees a command as running a moment before there is a process.
+        await comes_true(lambda: any("sleep 300" in command for command in commands_in(world)))
+
+
+async def end(ended: Ended, agent: Agent, session_id: str) -> None:
+    """Send the signal, and wait until who got it is gone."""
+    if ended.who is Who.GROUP:
+        os.killpg(agent.process.pid, ended.signal)
+    elif ended.who is Who.AGENT:
+        os.kill(agent.process.pid, ended.signal)
+    else:
+        (harness,) = harnesses(session_id)
+        harness.send_signal(ended.signal)
+        await comes_true(lambda: not harnesses(session_id))
+        return
+    await agent.process.exited()
 
 
 async def test_in_a_streamed_answer(world: World) -> None:
@@ -89,7 +138,8 @@ async def test_in_a_streamed_answer(world: World) -> None:
         assert not any("acp-agent-note" in text for text in prompts(agent.shown()))
 
 
-async def test_in_a_running_command(world: World) -> None:
+@pytest.mark.parametrize("leftovers", ["end", "report"])
+async def test_in_a_running_command(world: World, leftovers: str) -> None:
     text = "!run_command sleep 300"
     async with world.agent() as agent:
         session_id = await two_turns(agent, world)
@@ -103,14 +153,19 @@ async def test_in_a_running_command(world: World) -> None:
             await turn
         live = agent.shown()
     try:
-        async with world.agent() as agent:
+        async with world.agent("--leftovers", leftovers) as agent:
             report = await agent.load(session_id, world.workspace)
             assert (report["outcome"], report["reason"]) == ("resumed", "interrupted")
             interrupted = report["interrupted"]
             assert isinstance(interrupted, dict)
-            assert interrupted["unfinished"] == [{"kind": "execute", "title": "`sleep 300`"}]
-            orphans = objects(report["orphans"])
-            assert any("sleep 300" in str(orphan["command"]) for orphan in orphans), orphans
+            (unfinished,) = objects(interrupted["unfinished"])
+            assert (unfinished["kind"], unfinished["title"]) == ("execute", "`sleep 300`")
+            assert unfinished["state"] == ("ended" if leftovers == "end" else "running")
+            orphans = [orphan for orphan in objects(report["orphans"]) if "sleep 300" in str(orphan["command"])]
+            assert orphans
+            assert all(orphan["ended"] is (leftovers == "end") for orphan in orphans)
+            assert any("sleep 300" in command for command in commands_in(world)) is (leftovers == "report")
+            assert "sleep 300" in str(report["summary"])
             assert_replay_equals(live, agent.shown())
             request = await promise_holds(world, agent, session_id, report, finished=[FIRST, SECOND])
             assert request.turns[-1].note is not None
@@ -163,7 +218,10 @@ async def test_while_a_permission_question_is_open(world: World) -> None:
         assert (report["outcome"], report["reason"]) == ("resumed", "interrupted")
         interrupted = report["interrupted"]
         assert isinstance(interrupted, dict)
-        assert interrupted["unfinished"] == [{"kind": "edit", "title": "Write secret.txt"}]
+        (unfinished,) = objects(interrupted["unfinished"])
+        assert (unfinished["kind"], unfinished["title"]) == ("edit", "Write secret.txt")
+        assert (unfinished["state"], unfinished["detail"]) == ("not_applied", str(world.workspace / "secret.txt"))
+        assert "was not applied" in str(report["summary"])
         assert_replay_equals(live, agent.shown())
         assert not agent.questions, "a load asks nothing again"
         await promise_holds(world, agent, session_id, report, finished=[FIRST, SECOND])

@@ -12,7 +12,7 @@ from google.antigravity.connections.connection import AgentConfig as AnyConfig
 from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
 from google.antigravity.hooks import policy
 
-from acp_agent.antigravity import Outcome, Reason, ResumableAgent, ResumeRefused, TurnInProgress
+from acp_agent.antigravity import Outcome, Reason, ResumableAgent, ResumeRefused, TurnInProgress, Wishes
 from acp_agent.translate import MessageShown, Shown
 from sessions.lease import SessionBusy
 from sessions.report import ResumeReport
@@ -118,7 +118,9 @@ async def test_require_is_kept_and_releases_the_session(world: World) -> None:
         await agent.chat("My name is Ada.")
         await agent.save_trajectory()
     world.trajectory(session_id).unlink()
-    strict = ResumableAgent.open(config, data_dir=world.data_dir, session_id=session_id, require=Outcome.RESUMED)
+    strict = ResumableAgent.open(
+        config, data_dir=world.data_dir, session_id=session_id, wishes=Wishes(require=Outcome.RESUMED)
+    )
     with pytest.raises(ResumeRefused):
         await strict.__aenter__()
     async with ResumableAgent.open(config, data_dir=world.data_dir, session_id=session_id) as agent:

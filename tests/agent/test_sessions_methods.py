@@ -12,6 +12,8 @@ from tests.agent.proof import promise_holds
 
 pytestmark = pytest.mark.anyio
 
+COMMANDS = "available_commands_update"
+
 
 async def test_session_is_loadable_before_any_prompt_and_elsewhere(world: World) -> None:
     async with world.agent() as agent:
@@ -35,7 +37,8 @@ async def test_resume_replays_nothing(world: World) -> None:
     async with world.agent() as agent:
         # mcpServers may be left out here, other than in a load (acp-facts 1.1).
         result = await agent.call("session/resume", {"sessionId": session_id, "cwd": str(world.workspace)})
-        assert [update["sessionUpdate"] for update in agent.updates()] == ["session_info_update"]
+        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == COMMANDS)
+        assert agent.order()[1:] == ["session_info_update", "answer", COMMANDS], "after that of initialize"
         await promise_holds(world, agent, session_id, resume_report(result), finished=["one"])
 
 
@@ -47,8 +50,8 @@ async def test_resume_of_a_damaged_session_tells_after_the_response(world: World
     async with world.agent() as agent:
         result = await agent.call("session/resume", {"sessionId": session_id, "cwd": str(world.workspace)})
         assert resume_report(result)["outcome"] == "recovered"
-        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == "agent_message_chunk")
-        assert agent.order()[-3:] == ["session_info_update", "answer", "agent_message_chunk"]
+        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == COMMANDS)
+        assert agent.order()[-4:] == ["session_info_update", "answer", "agent_message_chunk", COMMANDS]
 
 
 @pytest.mark.parametrize(("flag", "told"), [("always", True), ("problems", False), ("never", False)], ids=str)
@@ -58,8 +61,8 @@ async def test_announcement_of_a_verified_load(world: World, flag: str, told: bo
         await agent.prompt(session_id, "one")
     async with world.agent("--announce", flag) as agent:
         await agent.load(session_id, world.workspace)
-        last = agent.updates()[-1]
-        assert (last["sessionUpdate"] == "agent_message_chunk") is told
+        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == COMMANDS)
+        assert (agent.updates()[-2]["sessionUpdate"] == "agent_message_chunk") is told
 
 
 async def test_list_by_cwd_in_pages(world: World) -> None:

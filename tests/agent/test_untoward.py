@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
 from typing import Self
 
-import psutil
 import pytest
 
 from acp_agent.chat.rpc import RpcError
@@ -21,9 +20,10 @@ from acp_agent.offline.model_request import ModelRequest
 from acp_agent.offline.reply import Answer, Chunk, Reply
 from acp_agent.offline.script import Script, read_script
 from acp_agent.offline.tools import tool_call
-from sessions.leftovers import HARNESS_NAME, MARKER_VARIABLE
+from sessions.leftovers import HARNESS_NAME
 from sessions.trajectory import PENDING
-from tests.agent.driver import WAIT_SECONDS, Agent, Json, World, checkpoint_report, resume_report
+from tests.agent.driver import Agent, Json, World, checkpoint_report, comes_true, resume_report, settled
+from tests.agent.processes import harnesses
 from tests.agent.proof import assert_replay_equals, promise_holds
 from tests.agent.test_kills import FIRST, SECOND, cut, two_turns
 
@@ -187,32 +187,6 @@ async def test_harness_that_never_starts_is_an_error_and_changes_nothing(
 
 
 # --- Requests that cross ------------------------------------------------------------------------------------
-
-
-def harnesses(session_id: str) -> list[psutil.Process]:
-    """The running harnesses of a session."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.name() == HARNESS_NAME and process.environ().get(MARKER_VARIABLE) == session_id:
-                found.append(process)
-    return found
-
-
-async def settled(request: Awaitable[Json]) -> Json | RpcError:
-    """The result of a request, or the error that it was answered with, which may be any but an unforeseen one."""
-    try:
-        return await request
-    except RpcError as error:
-        assert error.code != -32603, error.data
-        return error
-
-
-async def comes_true(condition: Callable[[], bool]) -> None:
-    """Wait for a process, a file or a row that nothing announces; only looking again and again shows it."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def load_request(agent: Agent, world: World, session_id: str) -> Awaitable[Json]:

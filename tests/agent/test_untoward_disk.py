@@ -6,21 +6,29 @@ import asyncio
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
 from acp_agent.chat.rpc import PeerGone, RpcError
 from acp_agent.chat.transcript import Item, Message, Output, Role, ToolCall
 from sessions.trajectory import FINISHED
-from tests.agent.driver import WAIT_SECONDS, Agent, Json, World, checkpoint_report, resume_report
-from tests.agent.processes import commands_in, end_orphans
+from tests.agent.bad_states import Damage, empty, remove
+from tests.agent.driver import (
+    WAIT_SECONDS,
+    Agent,
+    Json,
+    World,
+    checkpoint_report,
+    comes_true,
+    resume_report,
+    settled,
+)
+from tests.agent.processes import commands_in, end_orphans, harnesses
 from tests.agent.proof import assert_replay_equals, promise_holds, prompts
-from tests.agent.test_bad_states import empty, remove
-from tests.agent.test_kills import FIRST, SECOND, cut, two_turns
-from tests.agent.test_untoward import STREAM, comes_true, cut_in_an_answer, harnesses, load_request, settled
+from tests.agent.test_kills import FIRST, SECOND, cut, objects, two_turns
+from tests.agent.test_untoward import STREAM, cut_in_an_answer, load_request
 
 pytestmark = pytest.mark.anyio
 
@@ -74,13 +82,17 @@ async def test_what_was_unfinished_is_said_at_every_load_until_the_next_turn(wor
             await agent.kill()
             with suppress(PeerGone):
                 await turn
+        ended = False
         for _ in range(3):
             async with world.agent() as agent:
                 report = await agent.load(session_id, world.workspace)
                 assert (report["outcome"], report["reason"]) == ("resumed", "interrupted")
                 interrupted = report["interrupted"]
                 assert isinstance(interrupted, dict)
-                assert interrupted["unfinished"] == [{"kind": "execute", "title": "`sleep 304`"}]
+                (unfinished,) = objects(interrupted["unfinished"])
+                assert (unfinished["kind"], unfinished["title"]) == ("execute", "`sleep 304`")
+                assert unfinished["state"] == ("gone" if ended else "ended")
+                ended = True
                 (call,) = (item for item in agent.shown() if isinstance(item, ToolCall))
                 assert call.status == "failed"
                 assert "Interrupted" in str(call.content)
@@ -147,11 +159,9 @@ def whole_turns(world: World, session_id: str) -> int:
 
 
 @pytest.mark.parametrize("damage", [remove, empty])
-async def test_loss_is_counted_at_every_load_and_moves_files_only_once(
-    world: World, damage: Callable[[Path], None]
-) -> None:
+async def test_loss_is_counted_at_every_load_and_moves_files_only_once(world: World, damage: Damage) -> None:
     session_id = await cut_in_an_answer(world)
-    damage(world.trajectory(session_id))
+    damage(world.session_folder(session_id), world.trajectory(session_id))
     async with world.agent() as agent:
         report = await agent.load(session_id, world.workspace)
         assert report["outcome"] == "recovered"
@@ -315,7 +325,9 @@ async def test_damaged_store_does_not_hide_the_other_sessions(world: World) -> N
         assert all(isinstance(entry, dict) and isinstance(entry["cwd"], str) for entry in listed), listed
         ids = {entry["sessionId"] for entry in listed if isinstance(entry, dict)}
         assert set(sound) <= ids
-        error = await agent.refused(
-            "session/load", {"sessionId": damaged, "cwd": str(world.workspace), "mcpServers": []}
-        )
+        error = await agent.refused("_acp-agent/session_status", {"sessionId": damaged})
         assert error.code == -31005
+        # Nothing is left of it, and nobody can say that nothing was: it is not taken for a new session.
+        report = await agent.load(damaged, world.workspace)
+        assert (report["outcome"], report["reason"], report["turns"]) == ("fresh", "missing", 0)
+        assert "damaged" in str(report["summary"])

@@ -38,6 +38,7 @@ async def test_load(world: World, snapshot: SnapshotAssertion) -> None:
         answer = await agent.call(
             "session/load", {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
         )
+        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == "available_commands_update")
         assert transcript(world, agent, [answer]) == snapshot
 
 
@@ -59,6 +60,7 @@ async def test_interrupted_load(world: World, snapshot: SnapshotAssertion) -> No
         answer = await agent.call(
             "session/load", {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
         )
+        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == "available_commands_update")
         assert transcript(world, agent, [answer]) == snapshot
 
 
@@ -72,4 +74,5 @@ async def test_recovered_load(world: World, snapshot: SnapshotAssertion) -> None
         answer = await agent.call(
             "session/load", {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
         )
+        await agent.until(lambda: agent.updates()[-1]["sessionUpdate"] == "available_commands_update")
         assert transcript(world, agent, [answer]) == snapshot

@@ -21,7 +21,7 @@ def documented(package: str) -> set[str]:
     """The names in the first column of a package's table."""
     table = re.search(rf"\| `{package}` \| job \|\n\|---\|---\|\n(.*?)\n\n", PAGE, re.DOTALL)
     assert table is not None
-    return {name for row in table[1].splitlines() for name in re.findall(r"`([a-z_]+/?)`", row.split("|")[1])}
+    return {name for row in table[1].splitlines() for name in re.findall(r"`([a-z_0-9]+/?)`", row.split("|")[1])}
 
 
 def imports(module: Path) -> set[str]:

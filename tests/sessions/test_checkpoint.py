@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sessions import checkpoint, trajectory
-from sessions.checkpoint import Checkpoint, CheckpointError, CheckpointUnusable, Streamed
+from sessions.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointUnusable,
+    NotStored,
+    Streamed,
+    Tracker,
+)
 from sessions.journal import Journal
 from sessions.store import Session, Store
 from tests.sessions import harness_db
@@ -48,14 +55,28 @@ def harness(session: Session, steps: harness_db.Steps = harness_db.ONE_TURN) -> 
 
 
 def take(
-    session: Session, journal: Journal, streamed: Streamed | None = None, stop_reason: str = "end_turn"
+    session: Session,
+    journal: Journal,
+    streamed: Streamed | None = None,
+    stop_reason: str = "end_turn",
+    *,
+    tracker: Tracker | None = None,
+    new_base: bool = False,
 ) -> Checkpoint:
     """A checkpoint of the last turn; by default what was streamed is what is stored."""
     if streamed is None:
         live = trajectory.read(session.trajectory_path, conversation_id=session.id, live=True)
         streamed = Streamed(visible=len(live.steps), user_turns=live.user_turns)
     turn = journal.turns()[-1].turn
-    return checkpoint.take(session, journal, turn=turn, stop_reason=stop_reason, streamed=streamed)
+    return checkpoint.take(
+        session,
+        journal,
+        turn=turn,
+        stop_reason=stop_reason,
+        streamed=streamed,
+        tracker=tracker,
+        new_base=new_base,
+    )
 
 
 class Checkpoints(RuleBasedStateMachine):
@@ -68,6 +89,7 @@ class Checkpoints(RuleBasedStateMachine):
         self.journal = Journal(self.session)
         self.copies: dict[int, dict[str, list[object]]] = {}
         self.harness = harness_db.make(self.session.trajectory_path, SESSION_ID, (), ())
+        self.tracker = Tracker(self.session.trajectory_path)
 
     @initialize()
     def first_turn(self) -> None:
@@ -93,8 +115,14 @@ class Checkpoints(RuleBasedStateMachine):
         self.harness.execute(f"ALTER TABLE gen_metadata ADD COLUMN extra{columns} TEXT DEFAULT 'none'")
 
     @rule()
-    def take(self) -> None:
-        stored = take(self.session, self.journal)
+    def poll(self) -> None:
+        self.tracker.poll()
+
+    @rule(new_base=st.sampled_from([False, False, False, True]), tracked=st.sampled_from([True, True, False]))
+    def take(self, new_base: bool, tracked: bool) -> None:
+        tracker = self.tracker if tracked else None
+        stored = take(self.session, self.journal, tracker=tracker, new_base=new_base)
+        assert (stored.base == stored.seq) == (new_base or stored.seq == 1)
         self.copies[stored.seq] = harness_db.contents(self.session.trajectory_path)
         steps = self.copies[stored.seq]["steps"]
         assert (stored.steps, stored.user_turns) == (len(steps), len(steps) // 2)
@@ -117,9 +145,11 @@ class Checkpoints(RuleBasedStateMachine):
             target = self.session.trajectory_dir / "restored.db"
             checkpoint.restore(self.session, data.draw(st.sampled_from(stored)), target)
             self.harness.close()
+            self.tracker.close()
             self.session.move_aside("diverged")
             target.rename(self.session.trajectory_path)
             self.harness = sqlite3.connect(self.session.trajectory_path, isolation_level=None)
+            self.tracker = Tracker(self.session.trajectory_path)
 
     @invariant()
     def the_list_is_complete(self) -> None:
@@ -129,6 +159,7 @@ class Checkpoints(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.harness.close()
+        self.tracker.close()
         self.session.close()
         shutil.rmtree(self.folder)
 
@@ -177,7 +208,7 @@ def test_a_turn_that_the_harness_did_not_store_is_not_called_durable(session: Se
             harness_db.add_step(db, step_type, status)
         for ended_at in executions:
             harness_db.add_execution(db, ended_at)
-        with pytest.raises(CheckpointError, match=words) as caught:
+        with pytest.raises(NotStored, match=words) as caught:
             take(session, journal, streamed)
     assert str(caught.value).endswith(".")
     assert journal.open_turn == turn
@@ -318,6 +349,52 @@ def test_a_checkpoint_that_is_not_what_was_stored_is_not_restored(session: Sessi
     if name != "table lost":
         checkpoint.restore(session, first, target)
         assert len(harness_db.contents(target)["steps"]) == 2
+
+
+AGAINST_OLDER = {
+    "content": "UPDATE checkpoint_row SET content = x'00' WHERE seq < 3",
+    "rows": "DELETE FROM checkpoint_row WHERE seq < 3",
+    "checkpoints": "DELETE FROM checkpoint WHERE seq < 3",
+    "digest": "UPDATE checkpoint SET digest = zeroblob(64) WHERE seq < 3",
+}
+
+
+@pytest.mark.parametrize("name", AGAINST_OLDER)
+def test_damage_before_its_base_does_not_reach_a_checkpoint(session: Session, name: str) -> None:
+    journal = Journal(session)
+    with harness(session, ()) as db:
+        for number in range(1, 5):
+            journal.begin_turn("x")
+            harness_db.add_turn(db, text=f"answer {number}")
+            take(session, journal, new_base=number == 3)
+        expected = harness_db.contents(session.trajectory_path)
+    with session.transaction(durable=True) as store:
+        store.execute("PRAGMA defer_foreign_keys = ON")
+        if name == "checkpoints":
+            store.execute("DELETE FROM checkpoint_row WHERE seq < 3")
+        store.execute(AGAINST_OLDER[name])
+    newest, base, *older = checkpoint.every(session)[::-1]
+    for stored in (newest, base):
+        checkpoint.restore(session, stored, session.folder / "restored.db")
+    checkpoint.restore(session, newest, session.folder / "restored.db")
+    assert harness_db.contents(session.folder / "restored.db") == expected
+    for stored in older:
+        with pytest.raises(CheckpointUnusable):
+            checkpoint.restore(session, stored, session.folder / "restored.db")
+
+
+def test_checkpoints_of_turns_that_were_left_are_kept_but_not_of_the_line(session: Session) -> None:
+    journal = Journal(session)
+    with harness(session, ()) as db:
+        for number in range(1, 4):
+            journal.begin_turn("x")
+            harness_db.add_turn(db, text=f"answer {number}")
+            take(session, journal)
+    with session.transaction(durable=True) as store:
+        store.execute("UPDATE session SET head = 1")
+    assert [stored.seq for stored in checkpoint.newest_first(session)] == [1]
+    assert [stored.seq for stored in checkpoint.every(session)] == [1, 2, 3]
+    assert checkpoint.by_seq(session, 3).turn == 3
 
 
 def test_a_checkpoint_that_is_gone_is_not_made_up_from_the_one_before(session: Session) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,13 +59,15 @@ class Journals(RuleBasedStateMachine):
         self.disk: sqlite3.Connection | None = None
         self.entries: list[list[object]] = []
         self.turns: list[tuple[int, str, str | None]] = []
+        self.parents: dict[int, int] = {}
+        self.head = 0
         self.streaming: tuple[MessageKind, str] | None = None
         self.last_streamed: tuple[MessageKind, str] | None = None
 
     @rule(kind=KINDS, key=KEYS, payload=PAYLOADS, text=TEXT)
     def append(self, kind: MessageKind, key: str, payload: dict[str, JsonValue], text: str) -> None:
         self.journal.append(kind, key, payload, text)
-        self.entries.append([len(self.turns), kind, key, payload, text])
+        self.entries.append([self.head, kind, key, payload, text])
         self.streaming = None
 
     @rule(kind=KINDS, key=KEYS, delta=TEXT, payload=PAYLOADS)
@@ -77,7 +79,7 @@ class Journals(RuleBasedStateMachine):
         if self.streaming == (kind, key):
             self.entries[-1][4] = str(self.entries[-1][4]) + delta
         else:
-            self.entries.append([len(self.turns), kind, key, payload, delta])
+            self.entries.append([self.head, kind, key, payload, delta])
         self.streaming = self.last_streamed = (kind, key)
 
     @rule(delta=TEXT)
@@ -94,30 +96,57 @@ class Journals(RuleBasedStateMachine):
             if entry[1:3] == ["tool_call", key]:
                 entry[3] = payload
                 return
-        self.entries.append([len(self.turns), "tool_call", key, payload, ""])
+        self.entries.append([self.head, "tool_call", key, payload, ""])
         self.streaming = None
 
     @rule(excerpt=st.text(max_size=5))
     def begin_turn(self, excerpt: str) -> None:
-        self._end_last(INTERRUPTED)
-        self.turns.append((len(self.turns) + 1, excerpt, None))
-        assert self.journal.begin_turn(excerpt) == len(self.turns)
+        self._begin(excerpt, INTERRUPTED)
+        assert self.journal.begin_turn(excerpt) == self.head
         self.streaming = None
 
+    def _begin(self, excerpt: str, stop_reason: str) -> None:
+        self._end_last(stop_reason)
+        self.turns.append((len(self.turns) + 1, excerpt, None))
+        self.parents[len(self.turns)] = self.head
+        self.head = len(self.turns)
+
+    @rule(data=st.data())
+    def rewind(self, data: st.DataObject) -> None:
+        turn = data.draw(st.integers(0, len(self.turns) + 1))
+        self.streaming = None
+        if self.disk is not None:
+            with pytest.raises(JournalError, match="locked"):
+                self.journal.rewind(turn, primer=None)
+        elif turn > len(self.turns):
+            with pytest.raises(LookupError):
+                self.journal.rewind(turn, primer=None)
+        else:
+            self.journal.rewind(turn, primer=None)
+            self._end_last(INTERRUPTED)
+            self.head = turn
+
+    def _line(self) -> list[int]:
+        line: list[int] = []
+        turn = self.head
+        while turn:
+            line.insert(0, turn)
+            turn = self.parents[turn]
+        return line
+
     @rule(stop_reason=st.sampled_from(["end_turn", "cancelled"]), fails=st.booleans())
-    @precondition(lambda self: self.turns and self.disk is None)
+    @precondition(lambda self: self.head and self.turns[self.head - 1][2] is None and self.disk is None)
     def end_turn(self, stop_reason: str, fails: bool) -> None:
         """As a checkpoint does it; one that fails leaves the turn open, and something later ends it."""
         self.journal.flush()
-        self.journal.end_turn(len(self.turns), stop_reason)
+        self.journal.end_turn(self.head, stop_reason)
         self.streaming = None
         if fails:
             with pytest.raises(ZeroDivisionError), self.session.transaction(durable=True) as db:
                 self.journal.store_ends(db)
                 raise ZeroDivisionError
             self.journal.begin_turn("next")
-            self._end_last(stop_reason)
-            self.turns.append((len(self.turns) + 1, "next", None))
+            self._begin("next", stop_reason)
         else:
             with self.session.transaction(durable=True) as db:
                 self.journal.store_ends(db)
@@ -148,25 +177,35 @@ class Journals(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_missing(self) -> None:
+        line = self._line()
         assert [(turn.turn, turn.prompt_excerpt) for turn in self.journal.turns()] == [
-            turn[:2] for turn in self.turns
+            self.turns[turn - 1][:2] for turn in line
         ]
+        assert (self.journal.head, self.journal.turn_count) == (self.head, len(line))
+        assert [turn.depth for turn in self.journal.turns()] == list(range(1, len(line) + 1))
         if self.journal.trouble is not None and self.disk is not None:
             with pytest.raises(JournalError, match="locked"):
                 self.journal.flush()
             return
-        assert shown(self.journal) == [tuple(entry) for entry in self.entries]
+        assert shown(self.journal) == [tuple(entry) for entry in self.entries if entry[0] in {0, *line}]
+        for number in (0, *self.parents):
+            assert [
+                (entry.kind, entry.key, entry.payload, entry.text) for entry in self.journal.entries(number)
+            ] == [tuple(entry[1:]) for entry in self.entries if entry[0] == number]
         with self.session.reading() as db:
             in_pieces = {seq for (seq,) in db.execute("SELECT entry FROM delta")}
         assert in_pieces <= {len(self.entries)}, "only the newest entry is kept in pieces"
         assert self.journal.trouble is None
-        assert [turn.stop_reason for turn in self.journal.turns()] == [turn[2] for turn in self.turns]
-        runs = bool(self.turns) and self.turns[-1][2] is None
-        assert self.journal.open_turn == (len(self.turns) if runs else None)
+        every = self.journal.all_turns()
+        assert [(turn.turn, turn.prompt_excerpt, turn.stop_reason) for turn in every] == self.turns
+        assert {turn.turn: turn.parent for turn in every} == self.parents
+        assert [turn.turn for turn in every if turn.on_line] == line
+        runs = bool(self.head) and self.turns[self.head - 1][2] is None
+        assert self.journal.open_turn == (self.head if runs else None)
 
     def _end_last(self, stop_reason: str) -> None:
-        if self.turns and self.turns[-1][2] is None:
-            self.turns[-1] = (*self.turns[-1][:2], stop_reason)
+        if self.head and self.turns[self.head - 1][2] is None:
+            self.turns[self.head - 1] = (*self.turns[self.head - 1][:2], stop_reason)
 
     def teardown(self) -> None:
         if self.disk is not None:
@@ -175,7 +214,7 @@ class Journals(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-Journals.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Journals.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 test_nothing_that_was_shown_is_lost_or_out_of_order = Journals.TestCase
 
 
@@ -232,6 +271,107 @@ def test_a_piece_of_a_long_message_costs_what_the_piece_weighs(session: Session)
         journal.stream("agent_message", "m", "y")
     assert log.stat().st_size - before < 1_000_000
     assert shown(journal) == [(0, "agent_message", "m", {}, "x" * 1_000_000 + "y" * 20)]
+
+
+def test_tokens_are_kept_with_the_end_of_a_turn(session: Session) -> None:
+    journal = Journal(session)
+    for said in ((None, None), (7, 3)):
+        turn = journal.begin_turn("hello")
+        journal.end_turn(turn, "end_turn", input_tokens=said[0], output_tokens=said[1])
+        journal.end_turn(turn, "cancelled")
+        with session.transaction(durable=True) as db:
+            journal.store_ends(db)
+    found = [(turn.stop_reason, turn.input_tokens, turn.output_tokens) for turn in journal.turns()]
+    assert found == [("cancelled", None, None), ("cancelled", 7, 3)]
+
+
+def test_going_back_changes_the_primer_with_the_line(store: Store, session: Session) -> None:
+    journal = Journal(session)
+    journal.begin_turn("first")
+    primer = session.set_primer("what was said", 1)
+    journal.begin_turn("second")
+    journal.rewind(1, primer=None)
+    assert session.primer is None
+    with pytest.raises(JournalError, match="FOREIGN KEY"):
+        journal.rewind(2, primer=99)
+    assert (journal.head, session.primer) == (1, None)
+    journal.rewind(2, primer=primer.id)
+    session.close()
+    with store.open(SESSION_ID) as again:
+        assert (Journal(again).head, again.primer) == (2, primer)
+        assert again.summary().turns == 2
+
+
+def steps_of(session: Session, work: Callable[[], object]) -> int:
+    """How many steps SQLite's machine takes, in tens."""
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+
+    with session.reading() as db:
+        db.set_progress_handler(step, 10)
+    work()
+    with session.reading() as db:
+        db.set_progress_handler(None, 10)
+    return count
+
+
+def test_what_a_turn_costs_does_not_grow_with_the_session(session: Session) -> None:
+    journal = Journal(session)
+    journal.begin_turn("first")
+
+    def turn() -> None:
+        number = journal.begin_turn("a turn")
+        journal.append("user_message", "u", {})
+        journal.stream("agent_message", "m", "one ")
+        journal.stream("agent_message", "m", "two")
+        journal.put("tool_call", f"t{number}", {})
+        journal.put("tool_call", f"t{number}", {"status": "completed"})
+        assert journal.open_turn == number
+        assert len(list(journal.entries(number))) == 3
+        journal.end_turn(number, "end_turn")
+        with session.transaction(durable=False) as db:
+            journal.store_ends(db)
+
+    costs = [steps_of(session, turn) for _ in range(300)]
+    # To look at each of 300 turns would take more than twice as many; trees of rows grow by a level.
+    assert costs[-1] <= 1.5 * costs[10]
+
+
+def test_entries_are_read_in_the_time_that_they_take(session: Session) -> None:
+    journal = Journal(session)
+
+    def fill(count: int) -> None:
+        with session.transaction(durable=False) as db:
+            db.executemany(
+                "INSERT INTO entry (turn, kind, key, payload, text) VALUES (0, 'agent_message', ?, '{}', ?)",
+                [(b"%d" % number, b"text") for number in range(count)],
+            )
+        journal.append("agent_message", "cut", {})
+        for _ in range(500):
+            journal.stream("agent_message", "cut", "piece ")
+
+    def read() -> None:
+        assert sum(1 for _ in journal.entries()) > 0
+
+    fill(2_000)
+    few = steps_of(session, read)
+    journal.append("agent_message", "next", {})
+    fill(20_000)
+    many = steps_of(session, read)
+    assert many < 15 * few
+
+
+def test_large_entries_are_not_all_in_memory_at_once(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(session)
+    for number in range(20):
+        journal.append("user_message", f"u{number}", {"data": "x" * 600_000})
+    entries = journal.entries()
+    next(entries)
+    journal.append("user_message", "written meanwhile", {})
+    assert [entry.key for entry in entries][-1] == "written meanwhile"
 
 
 def test_a_journal_that_was_closed_says_so(session: Session) -> None:

@@ -121,3 +121,68 @@ def test_a_lock_file_that_cannot_be_locked_is_an_error_of_the_file_system(tmp_pa
     (tmp_path / "lease").mkdir()
     with pytest.raises(OSError, match="lease"):
         Lease.acquire(tmp_path, ME)
+
+
+RACE = """
+import os, sys
+from pathlib import Path
+from sessions.lease import Holder, Lease, SessionBusy
+for line in sys.stdin:
+    me = Holder(os.getpid(), f"editor {line.strip()}", "2026-11-22T00:00:00.000Z")
+    try:
+        lease = Lease.acquire(Path(sys.argv[1]), me)
+    except SessionBusy as busy:
+        other = busy.holder
+        print("busy", other and other.pid, other and other.client, other and other.since, sep="|", flush=True)
+        sys.stdin.readline()
+    else:
+        print("held", os.getpid(), sep="|", flush=True)
+        sys.stdin.readline()
+        lease.release()
+    print("free", flush=True)
+"""
+
+
+def test_of_two_processes_that_race_exactly_one_wins(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACE, str(tmp_path)]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        for _ in "ab"
+    ]
+
+    def say(word: str) -> list[list[str]]:
+        for process in both:
+            assert process.stdin is not None
+            process.stdin.write(f"{word}\n")
+        return [process.stdout.readline().strip().split("|") for process in both if process.stdout is not None]
+
+    try:
+        winners: set[str] = set()
+        for number in range(200):
+            (one, two) = sorted(say(str(number)))
+            assert (one[0], two[0]) == ("busy", "held")
+            # The loser is told who won, in this round and not in an older one.
+            assert one[1:] == [two[1], f"editor {number}", "2026-11-22T00:00:00.000Z"]
+            winners.add(two[1])
+            assert say("go on") == [["free"], ["free"]]
+    finally:
+        for process in both:
+            process.communicate()
+
+
+def test_a_note_of_a_process_that_was_killed_names_nobody_else(tmp_path: Path) -> None:
+    with another_process(tmp_path) as process:
+        process.kill()
+        process.wait()
+        old = (tmp_path / "lease.json").read_bytes()
+    lease = Lease.acquire(tmp_path, ME)
+    new = (tmp_path / "lease.json").read_bytes()
+    (tmp_path / "lease.json").write_bytes(old)
+    # As seen in the moment between the lock and the note: what is there is read again until it is the holder's.
+    timer = threading.Timer(0.02, (tmp_path / "lease.json").write_bytes, [new])
+    timer.start()
+    with pytest.raises(SessionBusy) as caught:
+        Lease.acquire(tmp_path, ME)
+    assert caught.value.holder == ME
+    timer.join()
+    lease.release()

@@ -113,3 +113,41 @@ def test_rows_that_make_another_database_are_not_given_the_name(tmp_path: Path) 
         rows.write(target, [table, number], page_size=4096, user_version=1)
     assert harness_db.fingerprint(tmp_path).keys() == {"target.db"}
     assert target.read_bytes() == b"what was there"
+
+
+def test_tables_of_every_kind_are_copied(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    db = sqlite3.connect(source, isolation_level=None)
+    db.executescript(
+        "CREATE TABLE keyed (a TEXT, b, PRIMARY KEY (a)) WITHOUT ROWID;"
+        "CREATE TABLE computed (a, b AS (a + 1), c AS (a * 2) STORED);"
+        "CREATE TABLE named (rowid TEXT, b);"
+        "CREATE VIRTUAL TABLE words USING fts5 (word);"
+        "INSERT INTO keyed VALUES ('x', 1), ('y', NULL);"
+        "INSERT INTO computed (a) VALUES (1), (5);"
+        "INSERT INTO named VALUES ('not a number', 1);"
+        "INSERT INTO words VALUES ('trajectory'), ('checkpoint');"
+        "PRAGMA journal_mode = WAL;"
+    )
+    image = rows.read(db)
+    rows.write(target, image.rows, page_size=image.page_size, user_version=image.user_version)
+    copy = sqlite3.connect(target)
+    for query in (
+        "SELECT * FROM keyed",
+        "SELECT * FROM computed",
+        "SELECT rowid, b, _rowid_ FROM named",
+        "SELECT word FROM words WHERE words MATCH 'checkpoint'",
+        "SELECT type, name, sql FROM sqlite_master ORDER BY type, name",
+    ):
+        found = db.execute(query).fetchall()
+        assert found
+        assert copy.execute(query).fetchall() == found
+    db.close()
+    copy.close()
+
+
+def test_a_table_whose_rows_cannot_be_told_apart_is_refused() -> None:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.execute("CREATE TABLE hidden (rowid TEXT, _rowid_ TEXT, oid TEXT)")
+        with pytest.raises(sqlite3.DataError, match="hidden"):
+            rows.read(db)

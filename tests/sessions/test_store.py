@@ -211,7 +211,7 @@ def test_a_newer_store_is_not_touched(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create(SESSION_ID, cwd="/work").close()
     change(folder_of(tmp_path) / "store.db", "PRAGMA user_version = 999")
-    before = harness_db.fingerprint(tmp_path)
+    before = harness_db.fingerprint(tmp_path / "sessions")
     with pytest.raises(StoreTooNew) as caught:
         store.open(SESSION_ID)
     assert (caught.value.session_id, caught.value.found, caught.value.supported) == (
@@ -220,7 +220,9 @@ def test_a_newer_store_is_not_touched(tmp_path: Path) -> None:
         schema.VERSION,
     )
     assert store.page().summaries[0].damaged
-    assert harness_db.fingerprint(tmp_path) == before
+    with pytest.raises(StoreTooNew):
+        store.open_salvaged(SESSION_ID, cwd="/work")
+    assert harness_db.fingerprint(tmp_path / "sessions") == before
 
 
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=3), st.text(st.characters()))
@@ -359,7 +361,7 @@ def test_pages_together_are_the_whole_list_newest_first(
         if root.exists():
             (root / ".new-unfinished").mkdir()
             (root / "no session").touch()
-        before = harness_db.fingerprint(Path(folder))
+        before = harness_db.fingerprint(root)
         found: list[SessionSummary] = []
         cursor: str | None = None
         while True:
@@ -371,7 +373,7 @@ def test_pages_together_are_the_whole_list_newest_first(
             if cursor is None:
                 break
             assert page.summaries
-        assert harness_db.fingerprint(Path(folder)) == before
+        assert harness_db.fingerprint(root) == before
     whole = [summary for summary in found if not summary.damaged]
     assert [(summary.updated_at, summary.id) for summary in whole] == sorted(expected, reverse=True)
     damaged = [summary for summary in found if summary.damaged]
@@ -396,9 +398,9 @@ def test_a_log_without_content_does_not_make_a_list_write(tmp_path: Path) -> Non
     store = Store(tmp_path)
     store.create(SESSION_ID, cwd="/work").close()
     (folder_of(tmp_path) / "store.db-wal").touch()
-    before = harness_db.fingerprint(tmp_path)
+    before = harness_db.fingerprint(tmp_path / "sessions")
     assert [summary.damaged for summary in store.page().summaries] == [False]
-    assert harness_db.fingerprint(tmp_path) == before
+    assert harness_db.fingerprint(tmp_path / "sessions") == before
 
 
 def test_a_list_does_not_read_past_what_is_damaged(tmp_path: Path) -> None:

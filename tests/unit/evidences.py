@@ -6,17 +6,35 @@ from collections.abc import Iterator
 from itertools import product
 
 from sessions.report import Reason
-from sessions.resume import Action, CheckpointFacts, Evidence, Live, Plan, checkpoint_unusable, live_rejected
+from sessions.resume import (
+    Action,
+    CheckpointFacts,
+    Evidence,
+    Live,
+    Plan,
+    checkpoint_unusable,
+    live_rejected,
+    rebuild_failed,
+)
 
 PROBLEMS = (Reason.MISSING, Reason.EMPTY, Reason.CORRUPT, Reason.FOREIGN, Reason.REJECTED)
 """What can be wrong with a live trajectory that is not even compared."""
 
 
-def checkpoint(turn: int, *, user_turns: int | None = None) -> CheckpointFacts:
-    """A checkpoint after a turn: four rows a turn, one of them hidden."""
-    held = turn if user_turns is None else user_turns
+def checkpoint(turn: int, *, user_turns: int | None = None, primed: int = 0) -> CheckpointFacts:
+    """A checkpoint after a turn: four rows a turn, one of them hidden; of a primed turn there are none."""
+    held = turn - primed if user_turns is None else user_turns
     at = f"2026-11-22T10:{turn:02}:00Z"
-    return CheckpointFacts(seq=turn, turn=turn, steps=4 * held, user_turns=held, visible=3 * held, at=at)
+    return CheckpointFacts(
+        seq=turn,
+        turn=turn,
+        depth=turn,
+        steps=4 * held,
+        user_turns=held,
+        visible=3 * held,
+        at=at,
+        primed=primed,
+    )
 
 
 def evidence(
@@ -27,6 +45,9 @@ def evidence(
     checkpoints: tuple[int | CheckpointFacts, ...] = (),
     problem: Reason | None = None,
     tail_turns: int = 1,
+    primed: int = 0,
+    transcript: int = 0,
+    store_damage: str | None = None,
 ) -> Evidence:
     """Consistent evidence: the live trajectory's counts follow from its state and the newest checkpoint.
 
@@ -37,8 +58,13 @@ def evidence(
         checkpoints: the turns after which there is a checkpoint, or checkpoints, newest first.
         problem: what is wrong with an unusable trajectory.
         tail_turns: user turns after the newest checkpoint, where the state says that there are any.
+        primed: turns that the live conversation and those in the checkpoints have as a transcript.
+        transcript: turns that a transcript would carry.
+        store_damage: what was wrong with the session's records.
     """
-    stored = tuple(item if isinstance(item, CheckpointFacts) else checkpoint(item) for item in checkpoints)
+    stored = tuple(
+        item if isinstance(item, CheckpointFacts) else checkpoint(item, primed=primed) for item in checkpoints
+    )
     steps, users = (stored[0].steps, stored[0].user_turns) if stored else (0, 0)
     steps, users, hidden = {
         Live.UNUSABLE: (0, 0, 0),
@@ -59,25 +85,38 @@ def evidence(
         tail_hidden=hidden,
         live_user_turns=users,
         open_turn_shown=open_turn is not None,
+        last_turn=turns or None,
+        primed=primed,
+        transcript=transcript,
+        store_damage=store_damage,
     )
 
 
 def every() -> Iterator[Evidence]:
-    """Every combination of live state, problem, turns, open turn and checkpoints.
+    """Every combination of live state, problem, turns, open turn, checkpoints, primer, transcript and damage.
 
     Also those in which the journal has lost turns that the trajectory or a checkpoint still holds.
     """
     states = [(live, None) for live in Live if live is not Live.UNUSABLE]
     unusable = [(Live.UNUSABLE, problem) for problem in PROBLEMS]
     kept = ((), (1,), (2, 1), (3, 2, 1), (3, checkpoint(2, user_turns=1)), (4, 3))
+    rest = tuple(product((0, 1), (False, True), (None, "a page is gone")))
     for (live, problem), turns, checkpoints in product([*states, *unusable], (0, 1, 3, 4), kept):
         newest = max((item if isinstance(item, int) else item.turn for item in checkpoints), default=0)
         # The end of a turn is written together with its checkpoint, so a turn that has one is not open.
         open_turns = (None, turns) if turns > newest else (None,)
-        for open_turn, tail in product(open_turns, (1, 2)):
+        for open_turn, tail, (primed, transcribed, damage) in product(open_turns, (1, 2), rest):
             if tail == 1 or live in (Live.COMPLETE, Live.CUT):
                 yield evidence(
-                    turns, live, open_turn=open_turn, checkpoints=checkpoints, problem=problem, tail_turns=tail
+                    turns,
+                    live,
+                    open_turn=open_turn,
+                    checkpoints=checkpoints,
+                    problem=problem,
+                    tail_turns=tail,
+                    primed=primed,
+                    transcript=turns if transcribed else 0,
+                    store_damage=damage,
                 )
 
 
@@ -88,4 +127,6 @@ def after_failure(found: Evidence, plan: Plan) -> Evidence | None:
     if plan.action is Action.RESTORE:
         assert plan.checkpoint is not None
         return checkpoint_unusable(found, plan.checkpoint.seq, "its digest is wrong")
+    if plan.action is Action.REBUILD:
+        return rebuild_failed(found, "the harness refused it")
     return None

@@ -13,12 +13,14 @@ from acp_agent.config import BadSettings, Settings
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
 
 VALUES: dict[str, tuple[object, object, object]] = {
-    # setting: three values, each different from the default
+    # setting: three values, no two in a row alike, and different from the default where there are so many
     "data_dir": ("/flag", "/environment", "/file"),
     "model": ("flag", "environment", "file"),
     "base_url": ("http://flag/v1", "https://environment/v1", "http://file/v1"),
     "offline": (True, "1", True),
     "require": ("resumed", "recovered", "rebuilt"),
+    "interrupted": ("rollback", "keep", "rollback"),
+    "leftovers": ("report", "end", "report"),
     "announce": ("always", "never", "always"),
     "log_level": ("debug", "info", "error"),
 }
@@ -28,6 +30,8 @@ BAD: dict[str, object] = {
     "base_url": "localhost:11434",
     "offline": "perhaps",
     "require": "fresh",
+    "interrupted": "forget",
+    "leftovers": "spare",
     "announce": "sometimes",
     "log_level": "loud",
 }

@@ -11,8 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sessions import narrative, outcome_table
-from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
-from sessions.resume import Live, decide
+from sessions.primer import BUDGET
+from sessions.report import CheckpointReport, CommandState, EditState, Outcome, Reason, ResumeReport
+from sessions.resume import Live, OnInterrupted, decide
+from tests.agent import bad_states
 from tests.unit.evidences import evidence
 
 PAGE = (Path(__file__).parents[2] / "docs" / "resume.md").read_text(encoding="utf-8")
@@ -43,11 +45,20 @@ def test_the_command_in_the_page_prints_the_table() -> None:
     assert printed.stdout == outcome_table.markdown()
 
 
+def test_the_table_of_bad_states_is_the_one_that_is_tested() -> None:
+    begin, end = (
+        "<!-- begin: python -m tests.agent.bad_states -->\n",
+        "\n<!-- end: python -m tests.agent.bad_states -->",
+    )
+    assert PAGE.split(begin)[1].split(end)[0] == bad_states.table(), "run: python -m tests.agent.bad_states"
+
+
 def test_the_table_names_every_reason_and_every_outcome_that_is_produced() -> None:
     table = outcome_table.markdown()
     assert set(re.findall(r"`(\w+)`", table)) == {
         *(reason.value for reason in Reason),
-        *(outcome.value for outcome in Outcome if outcome is not Outcome.REBUILT),
+        *(outcome.value for outcome in Outcome),
+        *(choice.value for choice in OnInterrupted),
     }
 
 
@@ -55,6 +66,12 @@ def test_every_state_field_and_outcome_is_explained() -> None:
     assert sorted(first_cells(section("The ladder"))) == sorted(state.value for state in Live)
     assert first_cells(section("The report")) == wire_names(ResumeReport)
     assert set(first_cells(section("What to do"))) == {outcome.value for outcome in Outcome}
+
+
+def test_every_state_of_what_was_unfinished_is_explained_and_the_budget_is_the_one_that_holds() -> None:
+    explained = set(re.findall(r"`(\w+)`", section("Interrupted turns")))
+    assert {state.value for state in (*EditState, *CommandState)} <= explained
+    assert f"at most {BUDGET:,} characters" in section("The ladder")
 
 
 def test_the_examples_are_what_the_models_send() -> None:
@@ -69,7 +86,8 @@ def test_the_example_of_a_report_is_what_such_a_session_gets() -> None:
     assert report.checkpoint is not None
     assert report.interrupted is not None
     assert plan.checkpoint is not None
-    assert (report.outcome, report.reason, report.summary) == (plan.outcome, plan.reason, narrative.summary(plan))
+    assert (report.outcome, report.reason) == (plan.outcome, plan.reason)
+    assert report.summary == narrative.summary(plan, report.interrupted.unfinished, report.interrupted.files)
     assert (report.turns, report.turns_in_context, report.turns_lost) == (
         plan.turns,
         plan.turns_in_context,

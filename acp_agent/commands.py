@@ -1,0 +1,131 @@
+"""The slash commands: what a person types into the prompt to look at the session and to travel in it. Pure.
+
+They are about the session, not part of the conversation: the model never sees them, and they are not journalled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from acp_agent.prompts import Block
+from acp_agent.toolcalls import Json
+from sessions.checkpoint import Checkpoint
+from sessions.journal import TurnRecord
+from sessions.report import ResumeReport
+
+
+class BadCommand(ValueError):
+    """A command that cannot be understood; one sentence says how it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that was typed: its name without the slash, and the turn that was given, if one was."""
+
+    name: str
+    turn: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    name: str
+    description: str
+    hint: str | None
+    needs_turn: bool = False
+
+
+_KNOWN = (
+    _Known("turns", "List the turns of this session, those that were left included", None),
+    _Known(
+        "rewind", "Take the conversation back to the end of a turn (0: before the first)", "turn", needs_turn=True
+    ),
+    _Known("fork", "Make a new session of this one, up to a turn", "turn (the last, if left out)"),
+    _Known("session", "Say how this session was brought back, and what of it is durable", None),
+)
+
+
+def available() -> list[Json]:
+    """The commands as the client lists them."""
+    found: list[Json] = []
+    for known in _KNOWN:
+        command: Json = {"name": known.name, "description": known.description}
+        if known.hint is not None:
+            command["input"] = {"hint": known.hint}
+        found.append(command)
+    return found
+
+
+def read(blocks: Sequence[Block]) -> Command | None:
+    """The command in a prompt, None if it is a prompt for the model.
+
+    A prompt that begins with a slash and no name of ours goes to the model: it may be a path.
+
+    Raises:
+        BadCommand: it is one of ours, and not as it must be.
+    """
+    if len(blocks) != 1 or blocks[0].get("type") != "text":
+        return None
+    words = str(blocks[0].get("text", "")).split()
+    known = next((known for known in _KNOWN if words and words[0] == f"/{known.name}"), None)
+    if known is None:
+        return None
+    arguments = words[1:]
+    if len(arguments) > (known.hint is not None) or (known.needs_turn and not arguments):
+        raise BadCommand(f"It is written {_usage(known)}.")
+    if not arguments:
+        return Command(known.name, None)
+    # Not isdigit: that takes digits which int does not.
+    if not (arguments[0].isascii() and arguments[0].isdecimal() and len(arguments[0]) < 10):
+        raise BadCommand(f"{arguments[0][:40]!r} is no turn number; it is written {_usage(known)}.")
+    return Command(known.name, int(arguments[0]))
+
+
+def turns_text(turns: Sequence[TurnRecord], checkpoints: Sequence[Checkpoint]) -> str:
+    """The answer to `/turns`, in Markdown."""
+    if not turns:
+        return "This session has no turns yet."
+    newest: Mapping[int, Checkpoint] = {stored.turn: stored for stored in checkpoints}
+    lines = ["| turn | when | prompt | ended | steps | |", "|---:|---|---|---|---:|---|"]
+    for record in turns:
+        stored = newest.get(record.turn)
+        prompt = record.prompt_excerpt.replace("|", "\\|").replace("\n", " ")
+        where = "" if record.on_line else "left"
+        steps = str(stored.steps) if stored else "no checkpoint"
+        when = record.started_at[:16].replace("T", " ")
+        lines.append(f"| {record.turn} | {when} | {prompt} | {record.stop_reason or 'open'} | {steps} | {where} |")
+    lines += [
+        "",
+        "`/rewind N` takes the conversation to the end of turn N, also of one that was left; times are UTC.",
+    ]
+    return "\n".join(lines)
+
+
+def session_text(session_id: str, report: ResumeReport | None, checkpoint: Checkpoint | None, turns: int) -> str:
+    """The answer to `/session`, in Markdown."""
+    durable = (
+        f"Turn {checkpoint.turn} is checkpointed ({checkpoint.at})." if checkpoint else "Nothing is durable yet."
+    )
+    lines = [f"Session `{session_id}`, {turns} turns. {durable}"]
+    if report is not None:
+        lines += ["", f"Last brought back as **{report.outcome.value}** ({report.reason.value}): {report.summary}"]
+        lines += [f"- {check.name}: {'ok' if check.ok else 'not ok'}: {check.detail}" for check in report.checks]
+        if report.moved_aside is not None:
+            lines.append(f"- moved aside: `{report.moved_aside}`")
+    return "\n".join(lines)
+
+
+def rewound_text(turn: int, report: ResumeReport) -> str:
+    """The answer to `/rewind`."""
+    where = f"to the end of turn {turn}" if turn else "to the beginning"
+    return (
+        f"The conversation has been taken back {where}. {report.summary} What is shown above after that is no"
+        " longer in the model's memory; the turns are kept, `/turns` lists them and `/rewind` returns to them."
+        " Files are as they are."
+    )
+
+
+def _usage(known: _Known) -> str:
+    if known.hint is None:
+        return f"/{known.name}"
+    return f"/{known.name} N" if known.needs_turn else f"/{known.name} [N]"

@@ -1,0 +1,49 @@
+"""Makes the store of the present version that is kept for later ones: two lines, a primer, a tool call."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from sessions import checkpoint, schema
+from sessions.checkpoint import Streamed
+from sessions.journal import Journal
+from sessions.store import Session, Store
+from tests.sessions import harness_db
+from tests.sessions.conftest import ticking_clock
+from tests.sessions.stores import SESSIONS, pack
+
+
+def fill(session: Session) -> None:
+    """Three turns, of which the last was begun after going back to the first."""
+    journal = Journal(session)
+    with closing(harness_db.make(session.trajectory_path, session.id, (), ())) as db:
+        for number, excerpt in enumerate(("My name is Ada.", "Write engine.txt.", "What is my name?"), start=1):
+            if number == 3:
+                journal.rewind(1, primer=session.set_primer("The person's name is Ada.", 1).id)
+            turn = journal.begin_turn(excerpt)
+            journal.append("user_message", f"user-{turn}", {"content": [{"type": "text", "text": excerpt}]})
+            if number == 2:
+                journal.put("tool_call", "tool-1", {"title": "Write engine.txt", "status": "completed"})
+            harness_db.add_turn(db, f"answer {number}")
+            for piece in ("answer ", str(number)):
+                journal.stream("agent_message", f"agent-{turn}", piece)
+            journal.end_turn(turn, "end_turn", input_tokens=100 * number, output_tokens=10 * number)
+            streamed = Streamed(visible=2 * number, user_turns=number, last_text=f"answer {number}")
+            checkpoint.take(session, journal, turn=turn, stop_reason="end_turn", streamed=streamed)
+    session.remember("rule", {"allow": ["edit"]})
+    session.set_title("My name is Ada.")
+
+
+def main() -> None:
+    """Write the store."""
+    with tempfile.TemporaryDirectory() as data:
+        store = Store(Path(data), clock=ticking_clock())
+        with store.create(SESSIONS[schema.VERSION], cwd="/work", client="editor") as session:
+            fill(session)
+        pack(schema.VERSION, session.folder)
+
+
+if __name__ == "__main__":
+    main()
