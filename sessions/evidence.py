@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sessions import checkpoint, primer, resume, trajectory, trim
 from sessions.checkpoint import Checkpoint
-from sessions.journal import Journal
+from sessions.journal import INTERRUPTED, Journal, TurnRecord
 from sessions.primer import Transcript
 from sessions.report import Reason
 from sessions.resume import CheckpointFacts, Evidence, Live, OnInterrupted
@@ -53,6 +53,9 @@ def gather(session: Session, journal: Journal) -> Evidence:
     if found.store_damaged and not (live.user_turns or line or checkpoints):
         detail = "it holds no turn, and what the session knew of its turns is lost"
         return replace(found, problem=Reason.EMPTY, detail=detail)
+    if not live.user_turns and not checkpoints and any(_finished(record) for record in line):
+        # A new conversation was begun for a session that has turns, and nothing was made of it yet.
+        return replace(found, problem=Reason.EMPTY, detail="it holds no turn, and there are finished ones")
     state, detail = compare(live, known, turn_open=open_turn is not None, shown_more=shown_more)
     end = trim.first_pending(live)
     opened = live.steps[:end]
@@ -101,6 +104,10 @@ def began(journal: Journal, turn: int) -> float | None:
     return next((datetime.fromisoformat(at).timestamp() for at in started), None)
 
 
+def _finished(record: TurnRecord) -> bool:
+    return record.ended_at is not None and record.stop_reason != INTERRUPTED
+
+
 def _was_answered(journal: Journal, turn: int) -> bool:
     return any(entry.kind != "user_message" for entry in journal.entries(turn))
 
@@ -141,7 +148,9 @@ def compare(live: Trajectory, known: tuple[bytes, ...], *, turn_open: bool, show
             return Live.SHORTER, "it holds nothing of a turn that was shown"
         return Live.EQUAL, f"it holds exactly the {len(known)} checkpointed steps"
     # An end that belongs to the turn before (whose checkpoint was refused) says nothing of a turn that had only
-    # just begun; if in doubt it is called cut. So is a turn that was halted because the agent was closed.
-    if live.whole and (not turn_open or (shown_more and not live.halted)):
+    # just begun; if in doubt it is called cut. So is a turn that was halted because the agent was closed, and one
+    # that has a step without an end: on a full disk the harness may store the one and not the other.
+    whole = live.whole and not any(step.unfinished for step in live.last_turn)
+    if whole and (not turn_open or (shown_more and not live.halted)):
         return Live.COMPLETE, f"it holds {more} more steps than the checkpoint, and the end of their turn"
     return Live.CUT, f"it holds {more} more steps than the checkpoint, but no end of their turn"
