@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from acp_agent.offline.server import OfflineModel
-from bench import checkpoints, sessions_on_disk, steps
+from bench import checkpoints, listing, sessions_on_disk, steps
 from bench.figures import Figure, Machine, as_json, print_table
 from bench.process import StepFailed
 from bench.sides import Place, StoredSession
@@ -98,8 +98,10 @@ def _run(place: Place, sizes: list[int], with_checkpoints: bool) -> list[Figure]
     if with_checkpoints:
         say("checkpoints of a short and of a long session")
         costs += checkpoints.compare(place, *compared)
+    say("a list of many sessions")
+    listed = [*listing.pages(place)]
     say("done")
-    return [*started, *turns, *costs, *loads]
+    return [*started, *turns, *costs, *loads, *listed]
 
 
 if __name__ == "__main__":

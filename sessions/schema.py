@@ -190,8 +190,12 @@ def open_writable(path: Path) -> sqlite3.Connection:
     """Open a store of this version, which was looked at before, to write to it.
 
     Raises:
-        sqlite3.Error: it cannot be opened.
+        sqlite3.Error: it cannot be opened, or may not be written now.
     """
+    # SQLite opens a file that may not be written to be read, and keeps to that; the files that it makes beside it
+    # could then never be written either.
+    if not os.access(path, os.W_OK):
+        raise sqlite3.OperationalError(f"{path.name} may not be written")
     return _connect_store(path, "mode=rw")
 
 
