@@ -18,7 +18,7 @@ from pathlib import Path
 from acp_agent.chat.rpc import RpcError
 from acp_agent.offline.server import OfflineModel
 from tests.agent.driver import Agent, Json, World, checkpoint_report
-from tests.crash import damage, strace, time_travel
+from tests.crash import damage, strace
 from tests.crash.actor import Actor, Ended
 from tests.crash.strace import Disturbance
 from tests.crash.truth import check_counts, expect
@@ -41,7 +41,6 @@ class Subject:
     `made` says what the session is like: `sound`, `damaged` (no database), `unsaved` (the last turn has ended, but
     has no checkpoint) or `pending` (the last turn was cut before a command that had been allowed).
     `turns` are the numbers of turns that the model may have when the operation was not finished, and when it was.
-    EXTENSION POINT: an operation without a command of that name in this version is left out.
     """
 
     name: str
@@ -58,11 +57,6 @@ SUBJECTS = (
     Subject("restore", 3, "sound", turns=(3, 2), command=("--turn", "2", "--yes", "--json")),
     Subject("fork", 3, "sound", command=("--turn", "2", "--json")),
 )
-
-
-def subjects() -> list[Subject]:
-    """The operations that this version has."""
-    return [subject for subject in SUBJECTS if not subject.command or time_travel.exists(subject.name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +201,7 @@ async def campaign(
         say: is told now and then how far it is.
     """
     results: list[Disturbed] = []
-    for subject in subjects():
+    for subject in SUBJECTS:
         async with AsyncExitStack() as stack:
             folders = [root / f"{subject.name}-{job}" for job in range(jobs)]
             benches = [await stack.enter_async_context(Bench.open(folder, subject)) for folder in folders]

@@ -190,7 +190,7 @@ async def _life(play: Play) -> Truth | None:
 
 
 def _operation(random: Random) -> Operation:
-    table = (*OPERATIONS, *time_travel.operations())
+    table = (*OPERATIONS, *time_travel.OPERATIONS)
     return random.choices(table, [operation.weight for operation in table])[0]
 
 

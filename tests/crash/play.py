@@ -136,8 +136,8 @@ class Play:
         await self._either(prompt, enough)
 
     def updates(self) -> int:
-        """The number of updates since the last operation began."""
-        return len(self.agent.received) - self._before
+        """The number of updates of a turn or replay since the last operation began."""
+        return len(self._seen())
 
     def questions(self) -> int:
         """The number of permission questions since the last operation began."""
@@ -227,6 +227,11 @@ class Play:
                 found.append(update)
         return found
 
+    def _seen(self) -> list[Json]:
+        """What was shown since the last operation began; the commands are sent after an answer, at any moment."""
+        updates = (message["update"] for message in self.agent.received[self._before :])
+        return [u for u in updates if isinstance(u, dict) and u["sessionUpdate"] != "available_commands_update"]
+
     def _take_in(self, truth: Truth) -> None:
         """Note what was shown of a session that is open."""
         place = self._places.get(truth.session_id)
@@ -263,15 +268,15 @@ class Play:
     def _written(self) -> bool:
         """Whether the answer to the running prompt has been shown to its last word."""
         words = re.findall(r"!stream (\d+)", self.history[-1])
-        shown = self.agent.received[self._before :]
-        return bool(words and shown) and f"word{words[-1]}" in str(shown[-1]["update"])
+        shown = self._seen()
+        return bool(words and shown) and f"word{words[-1]}" in str(shown[-1])
 
     def _moment(self) -> str:
         if self.doing != "prompt":
             return self.doing
         if self.agent.questions[self._asked :] and self.answer is None:
             return "prompt: a question is open"
-        shown = [message["update"] for message in self.agent.received[self._before :]]
+        shown = self._seen()
         calls = [update for update in shown if isinstance(update, dict) and "toolCallId" in update]
         if not shown:
             return "prompt: nothing shown yet"

@@ -41,5 +41,5 @@ async def test_disturbed_system_calls_lose_nothing(tmp_path: Path) -> None:
     results = await calls.campaign(tmp_path / "calls", jobs=1, sample=SAMPLED_CALLS, say=told.append)
     assert not [result for result in results if result.failure]
     assert {result.disturbance.fault for result in results} == set(strace.FAULTS)
-    for subject in calls.subjects():
+    for subject in calls.SUBJECTS:
         assert sum(result.subject == subject.name for result in results) == SAMPLED_CALLS

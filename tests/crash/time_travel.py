@@ -1,8 +1,4 @@
-"""Going back and forking from the command line, in the middle of the random campaign.
-
-EXTENSION POINT: `acp-agent sessions restore ID --turn N --yes --json` and `acp-agent sessions fork ID --turn N
---json`. While the commands do not exist `operations` is empty; nothing else has to change when they do.
-"""
+"""Going back and forking from the command line, in the middle of the random campaign."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from functools import lru_cache
 
 from tests.crash.operations import Operation
 from tests.crash.play import Play
@@ -27,31 +22,17 @@ def command(data_dir: str, *words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "acp_agent", "--data-dir", data_dir, "sessions", *words)
 
 
-@lru_cache
-def exists(name: str) -> bool:
-    """Whether this version has the command."""
-    asked = subprocess.run(command(".", name, "--help"), capture_output=True, check=False)
-    return asked.returncode == 0
-
-
-def operations() -> tuple[Operation, ...]:
-    """The operations that this version can do."""
-    known = (("restore", restore), ("fork", fork))
-    return tuple(Operation(f"sessions {name}", WEIGHT, run) for name, run in known if exists(name))
-
-
 async def restore(play: Play, truth: Truth) -> None:
     """Take the session to a random turn that it was at, perhaps killing that, and load it."""
     if not truth.after_turn:
         return
     turn, state = play.random.choice(sorted(truth.after_turn.items()))
     await play.close(truth)
+    # If it is killed, or all of this is: either nothing has happened, or all of it.
+    truth.alternatives, truth.shown, truth.comparable = [state], [], False
     ended = await _run(play, "restore", truth.session_id, "--turn", str(turn), "--yes", "--json")
-    if ended is None:  # it was killed: either nothing has happened or all of it
-        truth.alternatives = [state]
-    else:
+    if ended is not None:
         truth.state, truth.alternatives = state, []
-    truth.shown, truth.comparable = [], False
     await play.bring_back(truth)
 
 
@@ -80,11 +61,18 @@ async def _run(play: Play, *words: str) -> bytes | None:
         start_new_session=True,
     )
     reading = asyncio.ensure_future(process.communicate())
-    if play.random.random() < 0.5:
-        await asyncio.wait({reading}, timeout=play.random.uniform(0.2, 1.0))
+    try:
+        if play.random.random() < 0.5:
+            await asyncio.wait({reading}, timeout=play.random.uniform(0.2, 1.0))
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        output, _ = await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        # The agent was killed meanwhile; this is another process, and must be over before the next life begins.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    output, _ = await reading
+        await reading
+        raise
     if process.returncode == -signal.SIGKILL:
         play.history.append("  the command was killed")
         return None
@@ -96,3 +84,7 @@ def _session_id(output: bytes) -> str:
     found = json.loads(output)["sessionId"]
     assert isinstance(found, str)
     return found
+
+
+OPERATIONS = (Operation("sessions restore", WEIGHT, restore), Operation("sessions fork", WEIGHT, fork))
+"""What is done with stored sessions in the campaign."""
