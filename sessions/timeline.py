@@ -40,6 +40,12 @@ INTENT = "restoring.json"
 """The file in the session's folder in which what is to be done is written down until it is done. Not in the store:
 a load that comes to nothing must be able to leave the store as it was."""
 
+BACK_NOTE = (
+    "The user took this conversation back to this point. What was done in the turns that were left, in files for"
+    " instance, is not in this conversation and was not undone."
+)
+"""What the model is told with the next prompt after a restore."""
+
 CUT_NOTE = "The last turn was cut before it ended. What it had not finished may have been done only in part."
 """What the model is told with the next prompt after a restore of a turn that was cut."""
 
@@ -125,10 +131,11 @@ def restore(session: Session, journal: Journal, *, turn: int, seq: int | None = 
     preserved = _preserve(session, journal)
     record = next((each for each in journal.all_turns() if each.turn == turn), None)
     aside = session.new_aside("restored")
+    cut = record is not None and record.stop_reason == INTERRUPTED
     intent = _Intent(
         turn=turn,
         primer=restored.primer if restored else None,
-        note=CUT_NOTE if record is not None and record.stop_reason == INTERRUPTED else None,
+        note=" ".join(filter(None, [BACK_NOTE if turn != left else "", CUT_NOTE if cut else ""])) or None,
         aside=aside.name,
     )
     _write_down(session, intent)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from acp_agent.chat.rpc import RpcError
+from sessions.timeline import BACK_NOTE
 from tests.agent.driver import Agent, Json, World, settled
 from tests.agent.proof import QUESTION, promise_holds, prompts
 
@@ -81,10 +82,9 @@ async def test_rewind_and_return(world: World) -> None:
         assert isinstance(report, dict)
         assert (report["turns"], report["turnsInContext"], report["turnsLost"]) == (1, 1, 0)
         await model_has(world, agent, session_id, TURNS[0])
+        assert world.model.requests[-1].turns[-1].note == BACK_NOTE
         listed, _ = await command(agent, session_id, "/turns")
-        assert [
-            line.split("|")[1].strip() for line in listed.splitlines() if "left" in line.split("|")[-2:-1][0:1]
-        ] or "left" in listed
+        assert len([line for line in listed.splitlines() if line.endswith("| left |")]) == 2
         await agent.kill()
     async with world.agent() as agent:
         report = await agent.load(session_id, world.workspace)

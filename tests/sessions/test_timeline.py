@@ -72,10 +72,10 @@ def test_what_only_the_live_trajectory_holds_is_checkpointed_first(five: Store, 
         journal = Journal(session)
         assert_resumes(session, journal, [1, 2, 3, 4, 5, 6])
         assert journal.turns()[-1].stop_reason == ("end_turn" if whole else INTERRUPTED)
-        assert session.recall(timeline.NOTE) == (None if whole else timeline.CUT_NOTE)
+        assert session.recall(timeline.NOTE) == timeline.BACK_NOTE + ("" if whole else f" {timeline.CUT_NOTE}")
     restore(five, 5)
     with five.open(SESSION_ID) as session:
-        assert session.recall(timeline.NOTE) is None
+        assert session.recall(timeline.NOTE) == timeline.BACK_NOTE
 
 
 def test_what_cannot_be_kept_is_not_left(five: Store, monkeypatch: pytest.MonkeyPatch) -> None:
