@@ -330,11 +330,7 @@ def contradiction(plan: Plan, *, visible: int, user_turns: int) -> str | None:
     if user_turns != planned:
         return f"the harness reopened with {user_turns} user turns instead of {planned}"
     if not plan.fewest_visible <= visible <= plan.most_visible:
-        expected = (
-            f"{plan.fewest_visible}"
-            if plan.fewest_visible == plan.most_visible
-            else f"{plan.fewest_visible} to {plan.most_visible}"
-        )
+        expected = " to ".join(map(str, dict.fromkeys((plan.fewest_visible, plan.most_visible))))
         return f"the harness reopened with {visible} steps instead of {expected}"
     return None
 

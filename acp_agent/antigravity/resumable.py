@@ -21,13 +21,12 @@ from acp_agent import prompts, translate
 from acp_agent.antigravity import catching_up, loading, sdk_config
 from acp_agent.antigravity.harness import Harness
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
+from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
 from acp_agent.prompts import Block
 from acp_agent.steps import HarnessDied, HarnessError, Part, Source, Step, Text, ToolUse
 from acp_agent.translate import MessageShown, Shown, ToolShown, Translator
-from sessions import checkpoint, durable, timeline
-from sessions.changes import Tracker
-from sessions.checkpoint import CheckpointError, NotStored, Streamed
+from sessions import durable, timeline
 from sessions.journal import INTERRUPTED, Journal, JournalError
 from sessions.lease import Holder, Lease
 from sessions.leftovers import HarnessStillRunning
@@ -84,15 +83,6 @@ class _Turn:
     last_text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """A checkpoint that is due: after which turn, how it ended, and the text that must be in it."""
-
-    turn: int
-    stop_reason: str
-    last_text: str
-
-
 class ResumableAgent:
     """See the module. All methods belong to one event loop."""
 
@@ -116,15 +106,9 @@ class ResumableAgent:
         self._wishes = wishes or Wishes()
         self._journal = Journal(session)
         self._harness: Harness | None = None
-        self._tracker: Tracker | None = None
-        self._needs_base = False
-        self._seen_steps: set[int] = set()
-        self._user_steps = 0
+        self._saving = Saving(session, self._journal)
         self._note = session.recall("note")
         self._turn: _Turn | None = None
-        self._due: _Due | None = None
-        self._saved: CheckpointReport | None = None
-        self._not_stored = False
         self._cancelled = asyncio.Event()
         self._order = asyncio.Lock()
 
@@ -202,12 +186,9 @@ class ResumableAgent:
         self.report = back.report
         self._note = self._note or self.session.recall("note")
         self._harness = back.harness
-        self._tracker = Tracker(self.session.trajectory_path)
-        self._needs_base = self._needs_base or back.report.outcome is not Outcome.RESUMED
+        self._saving.opened(back.harness.history, new_base=back.report.outcome is not Outcome.RESUMED)
         if back.report.cwd is not None:
             self.try_to_store(lambda: self.session.update_folder(str(self._folder)))
-        self._seen_steps = {step.index for step in back.harness.history}
-        self._user_steps = sum(step.source is Source.USER for step in back.harness.history)
         self._keep_note(back.note)
         if back.report.reason is not Reason.NEVER_PROMPTED:
             self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
@@ -217,15 +198,15 @@ class ResumableAgent:
             catching_up.complete(self._journal, history, self._folder, turns=turns, whole=whole)
         if whole:
             # From now on it is checkpointed like any other turn.
-            if self._due is None or self._due.turn != self._journal.head:
-                self._due = _Due(self._journal.head, "end_turn", "")
-            await self._take_checkpoint(self._due)
+            due = self._saving.due
+            known = due is not None and due.turn == self._journal.head
+            await self._saving.take(due if due and known else Due(self._journal.head, "end_turn"))
         elif back.report.outcome is not Outcome.RESUMED or _was_rolled_back(back.report):
             # What was lost has now been said and is in the note; it is not found anew at every load.
             self._journal.give_up_open_turn()
             if self._journal.head:
-                await self._take_checkpoint(_Due(self._journal.head, INTERRUPTED, ""))
-            self._due = None
+                await self._saving.take(Due(self._journal.head, INTERRUPTED))
+            self._saving.due = None
         return back.report
 
     async def chat(self, text: str) -> TurnEnd:
@@ -271,7 +252,7 @@ class ResumableAgent:
         stop = {"ended": "end_turn", "cancelled": "cancelled", "failed": "error"}[ending]
         used = harness.usage
         self._journal.end_turn(number, stop, input_tokens=used.input_tokens, output_tokens=used.output_tokens)
-        self._due = _Due(number, stop, turn.last_text if ending == "ended" else "")
+        self._saving.due = Due(number, stop, turn.last_text if ending == "ended" else "")
         return TurnEnd(number, "cancelled" if cancelled else "end_turn", failure, turn.last_text)
 
     async def save_trajectory(self) -> CheckpointReport:
@@ -280,9 +261,8 @@ class ResumableAgent:
         What is reported is true: `durable` is false, with the reason, if the disk refused or if the harness did
         not store what it showed. The next call tries again.
         """
-        due = self._due = self._due or _Due(self._journal.head, "end_turn", "")
-        report = await self._take_checkpoint(due)
-        if report.durable or not self._not_stored:
+        report = await self._saving.take(self._saving.due or Due(self._journal.head, "end_turn"))
+        if report.durable or not self._saving.not_stored:
             return report
         # Some harness may store more when it is closed in order. What is missing after that is lost to the model,
         # which is found out, made good as far as it can be, and told, as after any other loss.
@@ -290,50 +270,11 @@ class ResumableAgent:
             reopened = await self.bring_back()
         except (ResumeRefused, HarnessError, HarnessStillRunning, StoreDamaged, StoreRefused, OSError) as error:
             return report.model_copy(update={"reason": f"{report.reason} It could not be reopened: {error}"})
-        if reopened.reason is not Reason.AHEAD:
-            self._due = None
-            await self._audience.reopened(reopened)
-            return report
-        assert self._saved is not None
-        return self._saved
-
-    async def _take_checkpoint(self, due: _Due) -> CheckpointReport:
-        self._saved = await self._taken_checkpoint(due)
-        return self._saved
-
-    async def _taken_checkpoint(self, due: _Due) -> CheckpointReport:
-        began = time.perf_counter()
-        self._not_stored = False
-        streamed = Streamed(visible=len(self._seen_steps), user_turns=self._user_steps, last_text=due.last_text)
-        try:
-            if self._harness is None:
-                raise CheckpointError("The harness ended during the turn, so what it stored is not known yet.")
-            stored = await asyncio.to_thread(
-                checkpoint.take,
-                self.session,
-                self._journal,
-                turn=due.turn,
-                stop_reason=due.stop_reason,
-                streamed=streamed,
-                tracker=self._tracker,
-                new_base=self._needs_base,
-            )
-        except CheckpointError as error:
-            log.warning("session %s: turn %d is not durable: %s", self.session.id, due.turn, error)
-            self._not_stored = isinstance(error, NotStored)
-            return CheckpointReport(
-                turn=due.turn,
-                steps=len(self._seen_steps),
-                at=now(),
-                durable=False,
-                ms=_milliseconds_since(began),
-                reason=str(error),
-            )
-        self._due = None
-        self._needs_base = False
-        return CheckpointReport(
-            turn=stored.turn, steps=stored.steps, at=stored.at, durable=True, ms=_milliseconds_since(began)
-        )
+        if reopened.reason is Reason.AHEAD and self._saving.last is not None:
+            return self._saving.last
+        self._saving.due = None
+        await self._audience.reopened(reopened)
+        return report
 
     async def rewind(self, turn: int) -> ResumeReport:
         """Take the conversation back to the end of a turn, on whatever line; 0 is before the first.
@@ -349,7 +290,7 @@ class ResumableAgent:
             raise TurnInProgress
         await self.drop_harness()
         await asyncio.to_thread(timeline.restore, self.session, self._journal, turn=turn)
-        self._due = None
+        self._saving.due = None
         self._note = self.session.recall("note")
         return await self.bring_back()
 
@@ -386,18 +327,16 @@ class ResumableAgent:
     async def drop_harness(self) -> None:
         """Close the harness in order; the next turn opens another."""
         harness, self._harness = self._harness, None
-        tracker, self._tracker = self._tracker, None
         if harness is not None:
             await harness.close()
             # The harness lets others read what it keeps beside its database (measured with 0.1.22).
             await asyncio.to_thread(durable.make_private, self.session.app_data_dir)
-        if tracker is not None:
-            tracker.close()
+        self._saving.closed()
 
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
         self._cancelled.set()
-        if self._due is not None and self._harness is not None and self._turn is None:
+        if self._saving.due is not None and self._harness is not None and self._turn is None:
             await self.save_trajectory()
         try:
             self._journal.flush()
@@ -421,10 +360,7 @@ class ResumableAgent:
             return None
         try:
             async for step in harness.turn(parts):
-                if not step.subagent:
-                    self._note_step(turn, step)
-                if self._tracker is not None:
-                    self._tracker.poll()
+                self._note_step(turn, step)
                 await self._show(turn.translator.step(step))
         except HarnessDied as died:
             await self.drop_harness()
@@ -434,14 +370,11 @@ class ResumableAgent:
         return None
 
     def _note_step(self, turn: _Turn, step: Step) -> None:
-        if step.source is Source.USER and step.index not in self._seen_steps:
-            self._user_steps += 1
-            if self._note is not None:
-                # It is stored as part of this prompt, so it has been delivered, whatever becomes of the turn.
-                self._note = None
-                self.try_to_store(lambda: self.session.remember("note", None))
-        self._seen_steps.add(step.index)
-        if step.source is Source.MODEL and step.tool is None and not step.error:
+        if self._saving.saw(step) and self._note is not None:
+            # It is stored as part of this prompt, so it has been delivered, whatever becomes of the turn.
+            self._note = None
+            self.try_to_store(lambda: self.session.remember("note", None))
+        if step.source is Source.MODEL and step.tool is None and not step.error and not step.subagent:
             turn.last_text = step.content
 
     async def _show(self, shown: Sequence[Shown]) -> None:
@@ -479,7 +412,3 @@ class ResumableAgent:
 
 def _was_rolled_back(report: ResumeReport) -> bool:
     return report.interrupted is not None and report.interrupted.rolled_back
-
-
-def _milliseconds_since(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 1)
