@@ -109,7 +109,7 @@ CREATE TABLE checkpoint (
     at TEXT NOT NULL,
     page_size INTEGER NOT NULL,             -- of the harness's database
     user_version INTEGER NOT NULL,
-    digest BLOB NOT NULL                    -- SHA-256 over all of this, the changed rows, and the one before
+    digest BLOB NOT NULL                    -- the end of the one before, and a SHA-256 over that and all of this
 ) STRICT;
 
 -- A row of the harness's database as it was from checkpoint seq on; NULL if it was gone from then on.
