@@ -75,7 +75,7 @@ def settle(session_id: str) -> tuple[Orphan, ...]:
 
 
 def end_commands(
-    session_id: str, *, since: float | None, policy: OnLeftovers = OnLeftovers.END
+    session_id: str, *, since: float | None, policy: OnLeftovers = OnLeftovers.END, harness: int | None = None
 ) -> tuple[Orphan, ...]:
     """End what a turn that was cut left running, with its descendants, and report that and what else is left.
 
@@ -83,11 +83,13 @@ def end_commands(
     turn, or that this one descends from.
 
     Args:
-        session_id: the session, whose harness has ended.
+        session_id: the session, whose earlier harness has ended.
         since: when the turn began, in seconds since the epoch; None if none was cut, and nothing is ended.
         policy: whether to end anything.
+        harness: the process id of the session's new harness, which is no leftover, nor is what it has started.
     """
-    marked = _marked(session_id)
+    ours = _tree(harness)
+    marked = [process for process in _marked(session_id) if process not in ours]
     if since is None or policy is OnLeftovers.REPORT or not marked:
         return tuple(_orphan(process) for process in marked)
     found = {process: _orphan(process) for process in marked}
@@ -97,7 +99,8 @@ def end_commands(
     _send(doomed, psutil.Process.terminate)
     alive = _wait_until_gone(doomed, TERM_SECONDS)
     # What is left may go on starting things, so all of it is stopped before the first is killed.
-    stubborn = _with_descendants([*alive, *_begun_since(_marked(session_id), since)], session_id)
+    new = _begun_since([process for process in _marked(session_id) if process not in ours], since)
+    stubborn = _with_descendants([*alive, *new], session_id)
     _send(stubborn, psutil.Process.suspend)
     stubborn = _with_descendants(stubborn, session_id)
     _send(stubborn, psutil.Process.kill)
@@ -109,6 +112,16 @@ def end_commands(
         orphan.model_copy(update={"ended": process in ended})
         for process, orphan in sorted(found.items(), key=lambda item: item[0].pid)
     )
+
+
+def _tree(pid: int | None) -> set[psutil.Process]:
+    """A process and its descendants; none if there is none."""
+    if pid is None:
+        return set()
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        return {root, *root.children(recursive=True)}
+    return set()
 
 
 def _begun_since(marked: Sequence[psutil.Process], since: float) -> list[psutil.Process]:

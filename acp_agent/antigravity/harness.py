@@ -107,6 +107,11 @@ class Harness:
         return cls(agent, place.conversation_id, environments)
 
     @property
+    def pid(self) -> int:
+        """The id of the harness process."""
+        return int(self._process.pid)
+
+    @property
     def usage(self) -> Usage:
         """The tokens of the last turn, as the model counted them."""
         used = self._agent.conversation.last_turn_usage
@@ -178,7 +183,7 @@ class Harness:
         A cancel that comes while a command is being started does not end that command (measured with 0.1.22).
         """
         with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(int(self._process.pid)).children(recursive=True):
+            for process in psutil.Process(self.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if process.create_time() >= since:
                         process.kill()
@@ -186,7 +191,7 @@ class Harness:
     def kill(self) -> None:
         """End the harness at once with everything it runs; for a harness that does not answer."""
         if self._process is not None:
-            _kill_tree(int(self._process.pid))
+            _kill_tree(self.pid)
 
     async def close(self) -> None:
         """Close in order, so that the database is checkpointed into one file; kill what takes too long."""

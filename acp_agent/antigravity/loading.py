@@ -107,7 +107,7 @@ async def bring_back(
         await asyncio.to_thread(load.put_back)
         raise
     try:
-        report, note = await asyncio.to_thread(load.report, plan)
+        report, note = await asyncio.to_thread(load.report, plan, harness.pid)
     except BaseException:
         await harness.close()
         raise
@@ -179,14 +179,15 @@ class _Load:
         self.moved.clear()
         self.placed = False
 
-    def report(self, plan: Plan) -> tuple[ResumeReport, str | None]:
+    def report(self, plan: Plan, harness: int) -> tuple[ResumeReport, str | None]:
         """What has been done, for people and programs, and for the model."""
         session, journal, cut = self.session, self.journal, plan.interrupted_turn
         began = None if cut is None else evidence.began(journal, cut)
         # Only now: a load that is refused ends nothing.
         orphans: tuple[Orphan, ...] = ()
         if self.left:
-            orphans = leftovers.end_commands(session.id, since=began, policy=self.wishes.on_leftovers)
+            policy = self.wishes.on_leftovers
+            orphans = leftovers.end_commands(session.id, since=began, policy=policy, harness=harness)
         cwd = folder_change(session.info.cwd, str(self.folder), exists=self.folder_exists)
         after = Aftermath()
         interrupted: Interrupted | None = None

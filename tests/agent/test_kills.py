@@ -161,8 +161,10 @@ async def test_in_a_running_command(world: World, leftovers: str) -> None:
             (unfinished,) = objects(interrupted["unfinished"])
             assert (unfinished["kind"], unfinished["title"]) == ("execute", "`sleep 300`")
             assert unfinished["state"] == ("ended" if leftovers == "end" else "running")
-            orphans = [orphan for orphan in objects(report["orphans"]) if "sleep 300" in str(orphan["command"])]
+            orphans = objects(report["orphans"])
             assert orphans
+            assert all("sleep 300" in str(orphan["command"]) for orphan in orphans), "the new harness is none"
+            assert len(harnesses(session_id)) == 1
             assert all(orphan["ended"] is (leftovers == "end") for orphan in orphans)
             assert any("sleep 300" in command for command in commands_in(world)) is (leftovers == "report")
             assert "sleep 300" in str(report["summary"])

@@ -165,6 +165,13 @@ stdout=subprocess.DEVNULL).pid, flush=True); import time; time.sleep(600)"
     assert runs(worker)
 
 
+def test_the_new_harness_and_what_it_starts_are_no_leftovers(started: Started) -> None:
+    harness, line = started.python(PARENT % (MARKER_VARIABLE, SAY_READY))
+    assert end_commands(started.session, since=0, harness=harness.pid) == ()
+    assert runs(harness)
+    assert runs(psutil.Process(int(line)))
+
+
 def test_no_other_session_is_touched(started: Started) -> None:
     other, _ = started.python(SAY_READY, session="another")
     nested = PARENT.replace("env = {", f"env = os.environ | {{{MARKER_VARIABLE!r}: 'another'}} or {{")
