@@ -44,7 +44,8 @@ def build(place: Place, sizes: list[int]) -> Iterator[StoredSession]:
             extend = _run_turns if target <= REAL_TURNS else _add_rows
             session = extend(place, session, target)
         assert session is not None
-        yield session
+        # What is measured changes it, and the next one grows out of it.
+        yield session.copy(place.root / f"measured-{size}")
 
 
 def _run_turns(place: Place, session: StoredSession | None, turns: int) -> StoredSession:
