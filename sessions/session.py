@@ -252,6 +252,12 @@ class Session:
         with self.reading() as db:
             return _primer(db, "(SELECT primer FROM session)")
 
+    @property
+    def primer_id(self) -> int | None:
+        """The number of what the live conversation was primed with, None if it was not."""
+        found = self.primer
+        return found.id if found else None
+
     def stored_primer(self, primer_id: int) -> Primer | None:
         """The primer with this number, as a checkpoint names it; None if it is not stored."""
         with self.reading() as db:

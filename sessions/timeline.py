@@ -349,7 +349,7 @@ def _carry_out(session: Session, journal: Journal, intent: _Intent) -> None:
     if intent.turn is not None:
         journal.rewind(intent.turn, primer=intent.primer)
         session.remember(NOTE, intent.note)
-    elif intent.primer != (session.primer.id if session.primer else None):
+    elif intent.primer != session.primer_id:
         session.use_primer(intent.primer)
     # Once the database that was made has its name, it is the live one, and must stay.
     if made.exists() or intent.turn == 0:

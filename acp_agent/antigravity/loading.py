@@ -97,7 +97,7 @@ async def bring_back(
         # Now: the harness makes a folder that is not there (measured with 0.1.22).
         await asyncio.to_thread(folder.is_dir),
         wishes,
-        primer=_primer_id(session),
+        primer=session.primer_id,
         left=bool(left),
         checks=_first_checks(found),
     )
@@ -165,7 +165,7 @@ class _Load:
     def put_back(self) -> None:
         """Make a load that came to nothing undone: what was there first takes its place again."""
         session = self.session
-        if _primer_id(session) != self.primer:
+        if session.primer_id != self.primer:
             session.use_primer(self.primer)
         if not self.moved and not self.placed:
             return
@@ -283,10 +283,6 @@ class _Load:
 
     def _failed(self, name: str, detail: str) -> None:
         self.checks.append(Check(name=name, ok=False, detail=detail))
-
-
-def _primer_id(session: Session) -> int | None:
-    return session.primer.id if session.primer else None
 
 
 def _one_rung_down(found: Evidence, plan: Plan, refusal: str) -> Evidence:

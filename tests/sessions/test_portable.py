@@ -35,7 +35,7 @@ def there(tmp_path: Path) -> Store:
 @pytest.fixture
 def file(store: Store, tmp_path: Path) -> Path:
     """An exported session with two lines, on the second of which it is."""
-    with store.create(SESSION_ID, cwd="/work/only/here") as session:
+    with store.create(SESSION_ID, cwd="/project/only/here") as session:
         journal = Journal(session)
         session.set_title("Engines")
         session.remember("permissions", {"run_command": "allow"})
@@ -65,7 +65,7 @@ def test_everything_arrives(there: Store, file: Path, new_id: str | None) -> Non
     carried = portable.import_(there, file, as_id=new_id)
     assert carried.session_id == (new_id or SESSION_ID)
     with there.open(carried.session_id) as session:
-        assert (session.info.title, session.info.cwd) == ("Engines", "/work/only/here")
+        assert (session.info.title, session.info.cwd) == ("Engines", "/project/only/here")
         assert session.recall("permissions") is None
         assert_all_lines(session)
     with pytest.raises(SessionExists):
@@ -211,7 +211,7 @@ def test_nothing_that_was_said_breaks_the_markdown(
     output: str,
 ) -> None:
     store = Store(tmp_path_factory.mktemp("data"), clock=ticking_clock())
-    with store.create(SESSION_ID, cwd=f"/work/{title}") as session:
+    with store.create(SESSION_ID, cwd=f"/project/{title}") as session:
         session.set_title(title)
         journal = Journal(session)
         for number in (1, 2):

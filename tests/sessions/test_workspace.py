@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sessions import protobuf, workspace
 
 paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40).map(
-    "/work/{}".format
+    "/project/{}".format
 )
 
 
