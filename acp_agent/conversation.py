@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 from acp_agent import commands, prompts, translate
 from acp_agent.antigravity import ResumableAgent, TurnEnd, TurnInProgress, Wishes
@@ -21,8 +20,9 @@ from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
 from acp_agent.commands import BadCommand, Command
 from acp_agent.config import Announce
+from acp_agent.params import Setup
 from acp_agent.prompts import Block
-from acp_agent.steps import Endpoint, HarnessError, McpServer, Part, ToolUse
+from acp_agent.steps import Endpoint, HarnessError, Part, ToolUse
 from acp_agent.toolcalls import Json
 from acp_agent.translate import Shown
 from sessions import checkpoint, timeline
@@ -61,8 +61,7 @@ class Conversation:
         client: Client,
         *,
         endpoint: Endpoint,
-        folder: Path,
-        mcp_servers: Sequence[McpServer],
+        setup: Setup,
         wishes: Wishes,
         announce: Announce,
     ) -> None:
@@ -71,8 +70,8 @@ class Conversation:
         self._client = client
         self._announce = announce
         self._asking = Asking(session, client)
-        config = for_server(endpoint, workspaces=(folder,), mcp_servers=mcp_servers, ask=self._ask)
-        self._agent = ResumableAgent(session, lease, config, folder=folder, audience=self, wishes=wishes)
+        config = for_server(endpoint, workspaces=(setup.folder,), mcp_servers=setup.mcp_servers, ask=self._ask)
+        self._agent = ResumableAgent(session, lease, config, folder=setup.folder, audience=self, wishes=wishes)
         self._idle = asyncio.Event()
         self._idle.set()
         self._answers = count(1)

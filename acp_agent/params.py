@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from acp import schema
@@ -21,17 +22,31 @@ TURN = "acp-agent/turn"
 """The key in the `_meta` of `session/fork` that names the turn to fork at."""
 
 
-def existing_folder(cwd: str) -> Path:
-    """The folder that a new session is to work in, which must be there."""
-    found = folder(cwd)
-    if not found.is_dir():
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Where a session works and with which MCP servers, as the request says that opens it."""
+
+    folder: Path
+    mcp_servers: tuple[McpServer, ...]
+
+
+def new_setup(cwd: str, servers: Sequence[McpServerParam] | None, session_id: str | None = None) -> Setup:
+    """The setup of a new session, whose folder must be there. `session_id` is the one that it is made of."""
+    found = setup(cwd, servers, session_id)
+    if not found.folder.is_dir():
         raise AgentError(
             errors.INVALID_PARAMS,
             "The session's folder does not exist.",
             reason="no_such_folder",
             details=f"cwd is {cwd!r}, and there is no such folder on this machine.",
+            session_id=session_id,
         )
     return found
+
+
+def setup(cwd: str, servers: Sequence[McpServerParam] | None, session_id: str | None) -> Setup:
+    """The setup of a session; its folder must be an absolute path, and need not exist."""
+    return Setup(folder(cwd, session_id), mcp_servers(servers or (), session_id))
 
 
 def turn_to_fork_at(meta: object, session_id: str) -> int | None:

@@ -111,11 +111,16 @@ async def test_status_opens_nothing(world: World) -> None:
         await agent.prompt(session_id, "one")
         status = await agent.call("_acp-agent/session_status", {"sessionId": session_id})
         assert (status["open"], status["busy"], status["turns"]) == (True, False, 1)
+        assert await agent.call("session/status", {"sessionId": session_id}) == {"status": "open"}
     async with world.agent() as agent:
+        assert await agent.call("session/status", {"sessionId": session_id}) == {"status": "saved"}
         status = await agent.call("_acp-agent/session_status", {"sessionId": session_id})
         assert (status["open"], status["turns"]) == (False, 1)
-        error = await agent.refused("_acp-agent/session_status", {"sessionId": "f" * 32})
-        assert error.code == -32002
+        for method in ("_acp-agent/session_status", "session/status"):
+            error = await agent.refused(method, {"sessionId": "f" * 32})
+            assert error.code == -32002
+            assert isinstance(error.data, dict)
+            assert error.data["sessionId"] == "f" * 32
         error = await agent.refused("_acp-agent/other", {})
         assert error.code == -32601
 
