@@ -11,10 +11,12 @@ import os
 import signal
 import subprocess
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO, Protocol
 
 from acp_agent.chat.rpc import LINE_LIMIT
 
@@ -49,10 +51,40 @@ class Ending:
             return f"killed by signal {-self.status}"
 
 
+class Child(Protocol):
+    """What is needed of a child process; `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which nobody else gets before `wait` has returned."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The end of its standard input that is written to."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The end of its standard output that is read."""
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """The end of its standard error that is read."""
+
+    def wait(self) -> int:
+        """Wait for its end; the exit status, or minus the signal that ended it."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+
+Spawn = Callable[[tuple[str, ...], Path], Child]
+"""Starts a command in a folder, with three pipes, as the leader of a new session. Raises OSError."""
+
+
 class AgentProcess:
     """A running agent: its pipes, its end, and the ways to end it. Made by `start`."""
 
-    def __init__(self, child: subprocess.Popen[bytes], pipes: _Pipes) -> None:
+    def __init__(self, child: Child, pipes: _Pipes) -> None:
         self.pid = child.pid
         self.reader = pipes.stdout
         self.writer = pipes.stdin
@@ -65,10 +97,10 @@ class AgentProcess:
         asyncio.get_running_loop().add_reader(self._pidfd, self._note_exit)
 
     @classmethod
-    async def start(cls, command: tuple[str, ...], cwd: Path) -> AgentProcess:
-        """Start `command` in `cwd`; raises `AgentStartError`."""
+    async def start(cls, command: tuple[str, ...], cwd: Path, *, spawn: Spawn | None = None) -> AgentProcess:
+        """Start `command` in `cwd`, by `spawn` if that is given; raises `AgentStartError`."""
         try:
-            child = _spawn(command, cwd)
+            child = (spawn or _spawn)(command, cwd)
         except OSError as fault:
             raise AgentStartError(f"The agent could not be started: {fault}") from fault
         return cls(child, await _Pipes.of(child))
@@ -122,7 +154,7 @@ class AgentProcess:
             self._last_words.append(pending.decode(errors="replace"))
 
 
-def _spawn(command: tuple[str, ...], cwd: Path) -> subprocess.Popen[bytes]:
+def _spawn(command: tuple[str, ...], cwd: Path) -> Child:
     return subprocess.Popen(
         command,
         cwd=cwd,
@@ -147,7 +179,7 @@ class _Pipes:
     readings: tuple[asyncio.ReadTransport, ...]
 
     @classmethod
-    async def of(cls, child: subprocess.Popen[bytes]) -> _Pipes:
+    async def of(cls, child: Child) -> _Pipes:
         loop = asyncio.get_running_loop()
         readers: list[asyncio.StreamReader] = []
         readings: list[asyncio.ReadTransport] = []

@@ -21,6 +21,7 @@ from acp_agent.chat.process import AgentProcess
 from acp_agent.chat.rpc import Peer, RpcError
 from acp_agent.chat.transcript import Item, Transcript
 from acp_agent.offline.server import OfflineModel
+from tests.prestarted import fork_agent
 
 Json = dict[str, JsonValue]
 Chooser = Callable[[Json], Awaitable[str | None]]
@@ -69,7 +70,9 @@ class World:
         self, *flags: str, capabilities: Json | None = None, initialize: bool = True
     ) -> AsyncIterator[Agent]:
         """A started agent; ended in order, or killed if it does not end, when the block is left."""
-        process = await AgentProcess.start(self.command(*flags), self.workspace)
+        command = self.command(*flags)
+        plain = command[0] == sys.executable  # otherwise something else starts it, with other rights or a trace
+        process = await AgentProcess.start(command, self.workspace, spawn=fork_agent if plain else None)
         agent = Agent(process)
         try:
             if initialize:

@@ -11,6 +11,7 @@ from tests.agent.driver import Agent, Json, World
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
+_QUOTED_PATH = re.compile(r"(“[^”\n]*<workspace>)[^”\n]*”")
 _ASIDE = re.compile(r"aside/[^\"/]+")
 
 
@@ -38,6 +39,7 @@ def transcript(world: World, agent: Agent, answers: list[Json]) -> str:
     # An excerpt that the model makes is cut at a length, so where it ends depends on how long the path is.
     cut = f"(<workspace>|{re.escape(str(world.root.parent))})[^”…\\n]*…"
     text = re.sub(cut, "<workspace>…", text)
+    text = _QUOTED_PATH.sub(r"\1…”", text)
     text = _ASIDE.sub("aside/<when-why>", _ID.sub("<id>", _TIME.sub("<time>", text)))
     return re.sub(r'"(ms|pid)": [\d.]+', r'"\1": "<number>"', text)
 
