@@ -7,22 +7,40 @@ import contextlib
 import logging
 import os
 import sys
-from importlib.metadata import version
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from acp_agent import config
+from acp_agent import __version__, config
 from acp_agent.config import Announce, BadSettings, LogLevel, Settings
-from acp_agent.sessions_command import sessions
-from sessions.leftovers import OnLeftovers
 from sessions.report import Outcome
-from sessions.resume import OnInterrupted
+from sessions.resume import OnInterrupted, OnLeftovers
+
+if TYPE_CHECKING:
+    from acp_agent.wire.lifetime import ServedAgent
+    from acp_agent.wire.transport import StdioTransport
 
 _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FRESH]
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands. One that a client never waits for is imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "sessions"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "sessions":
+            from acp_agent.sessions_command import sessions  # noqa: PLC0415
+
+            return sessions
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data-dir", metavar="DIR", help="Folder for sessions. Default: the platform's data folder.")
 @click.option("--model", metavar="NAME", help="Model name. Default: the SDK's, or the endpoint's 'default'.")
 @click.option(
@@ -47,7 +65,7 @@ _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FR
     "--log-level", type=click.Choice([level.value for level in LogLevel]), help="Detail on standard error."
 )
 @click.option("--config", metavar="FILE", help="TOML file with these settings, with underscores for dashes.")
-@click.version_option(version("antigravity-acp-agent"), prog_name="acp-agent")
+@click.version_option(__version__, prog_name="acp-agent")
 @click.pass_context
 def main(context: click.Context, /, **flags: object) -> None:
     """An ACP agent for the Antigravity SDK that tells exactly what a resumed session remembers.
@@ -87,9 +105,6 @@ def chat(settings: Settings, session_id: str | None, cwd: Path | None, offline: 
     sys.exit(asyncio.run(run_chat(options)))
 
 
-main.add_command(sessions)
-
-
 def _arguments(settings: Settings) -> list[str]:
     """The flags that give another process the same settings."""
     arguments: list[str] = []
@@ -107,19 +122,25 @@ def _serve(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.value.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    from acp_agent.server import AgentServer  # noqa: PLC0415
+    from acp_agent import handshake  # noqa: PLC0415
     from acp_agent.wire.lifetime import serve  # noqa: PLC0415
     from acp_agent.wire.transport import StdioTransport  # noqa: PLC0415
 
     async def run() -> None:
         with contextlib.ExitStack() as stack:
-            offline_url: str | None = None
-            if settings.offline:
-                from acp_agent.offline.server import OfflineModel  # noqa: PLC0415
-
-                offline_url = stack.enter_context(OfflineModel(record=False)).gemini_url
-            transport = StdioTransport(protocol_in, protocol_out)
-            agent = AgentServer(settings, transport, offline_url=offline_url)
-            await serve(agent, transport, agent.shut_down)
+            transport = StdioTransport(protocol_in, protocol_out, handshake.answer)
+            await serve(transport, partial(_load, settings, transport, stack))
 
     asyncio.run(run())
+
+
+def _load(settings: Settings, transport: StdioTransport, stack: contextlib.ExitStack) -> Callable[[], ServedAgent]:
+    """Import what takes long, which is what talks to the model; what is returned makes the agent."""
+    from acp_agent.server import AgentServer  # noqa: PLC0415
+
+    offline_url: str | None = None
+    if settings.offline:
+        from acp_agent.offline.server import OfflineModel  # noqa: PLC0415
+
+        offline_url = stack.enter_context(OfflineModel(record=False)).gemini_url
+    return partial(AgentServer, settings, transport, offline_url=offline_url)

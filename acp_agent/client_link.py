@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from itertools import count
 from typing import Any, Protocol
 
-import acp
 from acp import schema
+from pydantic import ValidationError
 
 from acp_agent.toolcalls import Json
+from acp_agent.wire.outgoing import ClientRefused
 from acp_agent.wire.transport import StdioTransport
+
+log = logging.getLogger(__name__)
 
 
 class Client(Protocol):
@@ -33,8 +37,7 @@ class ClientLink:
     The SDK's own `session_update` would need a model for each, drops nulls, and knows no notices.
     """
 
-    def __init__(self, conn: acp.Client, transport: StdioTransport) -> None:
-        self._conn = conn
+    def __init__(self, transport: StdioTransport) -> None:
         self._transport = transport
         self._told = count(1)
         self._later: set[asyncio.Task[None]] = set()
@@ -45,13 +48,17 @@ class ClientLink:
         await self._transport.send({"jsonrpc": "2.0", "method": "session/update", "params": params})
 
     async def ask(self, session_id: str, tool_call: Json, options: Sequence[Json]) -> str | None:
-        """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled."""
-        response = await self._conn.request_permission(
-            session_id=session_id,
-            tool_call=schema.ToolCallUpdate.model_validate(tool_call),
-            options=[schema.PermissionOption.model_validate(option) for option in options],
-        )
-        outcome = response.outcome
+        """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled.
+
+        Cancelled while it waits, it withdraws the question.
+        """
+        params: Json = {"sessionId": session_id, "toolCall": tool_call, "options": [*options]}
+        try:
+            answer = await self._transport.request("session/request_permission", params)
+            outcome = schema.RequestPermissionResponse.model_validate(answer).outcome
+        except (ClientRefused, ValidationError) as error:
+            log.warning("the client did not answer a permission question: %s", error)
+            return None
         return outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else None
 
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:

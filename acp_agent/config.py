@@ -16,9 +16,8 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
-from sessions.leftovers import OnLeftovers
 from sessions.report import Outcome
-from sessions.resume import OnInterrupted
+from sessions.resume import OnInterrupted, OnLeftovers
 
 ENVIRONMENT_PREFIX = "ACP_AGENT_"
 CONFIG_VARIABLE = "ACP_AGENT_CONFIG"

@@ -25,6 +25,7 @@ from acp_agent.prompts import Block
 from acp_agent.steps import Endpoint, HarnessError, Part, ToolUse
 from acp_agent.toolcalls import Json
 from acp_agent.translate import Shown
+from acp_agent.wire import requests
 from sessions import checkpoint, timeline
 from sessions.lease import Lease
 from sessions.report import CheckpointReport, Reason, ResumeReport
@@ -74,6 +75,7 @@ class Conversation:
         self._agent = ResumableAgent(session, lease, config, folder=setup.folder, audience=self, wishes=wishes)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._cancelling: asyncio.Future[None] | None = None
         self._answers = count(1)
 
     @property
@@ -89,8 +91,14 @@ class Conversation:
         return await self._agent.bring_back()
 
     async def replay(self) -> None:
-        """Show the client everything that it was shown before, from the journal."""
+        """Show the client everything that it was shown before, from the journal.
+
+        Raises:
+            AgentError: the client does not want it any more.
+        """
+        request = requests.current()
         for entry in self._agent.journal.entries():
+            request.stop_if_withdrawn()
             for update in translate.replay(entry):
                 await self._client.update(self.session.id, update)
 
@@ -134,6 +142,10 @@ class Conversation:
         """Halt the running turn, if there is one. Its prompt is then answered with `cancelled`."""
         if self.busy:
             await self._agent.cancel()
+
+    def cancel_soon(self) -> None:
+        """Do the same, from where nothing can be awaited."""
+        self._cancelling = asyncio.ensure_future(self.cancel())
 
     async def wait_idle(self) -> None:
         """Wait until no turn runs. After `cancel` that takes at most a few seconds."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from importlib.metadata import version
 
 import acp
 from pydantic import BaseModel, JsonValue
 
-from acp_agent import config, params, refusals
+from acp_agent import config, handshake, params, refusals
 from acp_agent.antigravity import ResumeRefused, TurnInProgress
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
@@ -24,7 +23,7 @@ from acp_agent.params import McpServerParam
 from acp_agent.prompts import BadPrompt
 from acp_agent.steps import Endpoint, HarnessError
 from acp_agent.toolcalls import Json
-from acp_agent.wire import errors, routes
+from acp_agent.wire import errors, requests, serving
 from acp_agent.wire.errors import AgentError
 from acp_agent.wire.transport import StdioTransport
 from sessions import timeline
@@ -49,35 +48,9 @@ class AgentServer:
 
     def on_connect(self, conn: acp.Client) -> None:
         """The SDK hands over its side of the connection."""
-        self._link = ClientLink(conn, self._transport)
-        routes.add_request(conn, "session/delete", self.delete_session)
-        routes.add_request(conn, "session/status", self.session_status)
-
-    async def initialize(self, protocol_version: int, **_: object) -> Json:
-        """Agree on version 1 of the protocol and say what this agent can do."""
-        return {
-            "protocolVersion": acp.PROTOCOL_VERSION,
-            "agentCapabilities": {
-                "loadSession": True,
-                "promptCapabilities": {"image": True, "embeddedContext": True, "audio": False},
-                "mcpCapabilities": {"http": False, "sse": False},
-                "sessionCapabilities": {
-                    "list": {},
-                    "resume": {},
-                    "close": {},
-                    "fork": {},
-                    "delete": {},
-                    "status": {},
-                },
-                "_meta": {"acp-agent": {"report": 1}},
-            },
-            "authMethods": [],
-            "agentInfo": {
-                "name": "acp-agent",
-                "title": "Antigravity",
-                "version": version("antigravity-acp-agent"),
-            },
-        }
+        self._link = ClientLink(self._transport)
+        serving.add_request(conn, "session/delete", self.delete_session)
+        serving.add_request(conn, "session/status", self.session_status)
 
     async def new_session(
         self, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
@@ -179,6 +152,7 @@ class AgentServer:
         """Run a turn; the answer says how it ended and what of it is durable."""
         conversation = self._sessions.conversation(session_id)
         blocks = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in prompt]
+        requests.current().when_withdrawn(conversation.cancel_soon)
         try:
             with refusals.store_errors(session_id):
                 answer = await conversation.prompt(blocks)
@@ -266,9 +240,7 @@ class AgentServer:
         return found
 
     def _client_name(self) -> str:
-        info = self._transport.client_params.get("clientInfo")
-        name = info.get("name") if isinstance(info, dict) else None
-        return name[:100] if isinstance(name, str) and name else "unknown client"
+        return handshake.client_name(self._transport.client_params)
 
     def _client(self) -> ClientLink:
         assert self._link is not None, "the SDK calls on_connect before any method"

@@ -15,11 +15,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 
 import psutil
 
 from sessions.report import Orphan
+from sessions.resume import OnLeftovers
 from sessions.session import timestamp
 
 MARKER_VARIABLE = "ACP_AGENT_SESSION"
@@ -39,13 +39,6 @@ those of processes are counted from, in whole seconds."""
 
 _POLL_SECONDS = 0.01
 _COMMAND_LENGTH = 500
-
-
-class OnLeftovers(StrEnum):
-    """What becomes of the commands of a turn that was cut (`--leftovers`)."""
-
-    END = "end"
-    REPORT = "report"
 
 
 class HarnessStillRunning(Exception):

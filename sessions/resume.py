@@ -75,6 +75,13 @@ class OnInterrupted(StrEnum):
     """Go back to the checkpoint before it, or to an empty conversation if it was the first turn."""
 
 
+class OnLeftovers(StrEnum):
+    """What becomes of the commands of a turn that was cut (`--leftovers`)."""
+
+    END = "end"
+    REPORT = "report"
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointFacts:
     """A stored checkpoint: its number, the turn it was taken after, and the steps and user turns in it.

@@ -20,7 +20,6 @@ from sessions.aftermath import Aftermath
 from sessions.checkpoint import CheckpointUnusable
 from sessions.durable import sync_folder
 from sessions.journal import Journal
-from sessions.leftovers import OnLeftovers
 from sessions.primer import Transcript
 from sessions.report import (
     Check,
@@ -32,7 +31,7 @@ from sessions.report import (
     ResumeReport,
     folder_change,
 )
-from sessions.resume import Action, Evidence, OnInterrupted, Plan
+from sessions.resume import Action, Evidence, OnInterrupted, OnLeftovers, Plan
 from sessions.session import Session, StoreRefused
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from acp_agent import __version__
 from acp_agent.chat.fields import FieldError, JsonObject, integer_or_none, object_, objects, text, text_or_none
 from acp_agent.chat.process import DRAIN_SECONDS, AgentProcess, Ending
 from acp_agent.chat.rpc import INVALID_PARAMS, METHOD_NOT_FOUND, Peer, PeerGone, RpcError
@@ -126,7 +126,7 @@ class Agent:
                 {
                     "protocolVersion": 1,
                     "clientCapabilities": {"session": {"notices": {}}},
-                    "clientInfo": {"name": "acp-agent-chat", "version": version("antigravity-acp-agent")},
+                    "clientInfo": {"name": "acp-agent-chat", "version": __version__},
                 },
             )
             agent._can = object_(answer, "agentCapabilities")

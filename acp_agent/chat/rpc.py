@@ -24,6 +24,7 @@ LINE_LIMIT = 64 * 1024 * 1024
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+REQUEST_CANCELLED = -32800
 
 
 class RpcError(Exception):
@@ -62,10 +63,17 @@ class Peer:
         self._handler = handler
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[JsonValue]] = {}
+        self._answering: dict[str, asyncio.Task[None]] = {}
+        self._withdrawn: set[asyncio.Task[None] | None] = set()
         self._gone = False
 
     async def request(self, method: str, params: JsonObject) -> JsonValue:
         """Send a request and return the result; raises `RpcError` for an error answer and `PeerGone`."""
+        _, answer = await self.begin(method, params)
+        return await answer
+
+    async def begin(self, method: str, params: JsonObject) -> tuple[int, asyncio.Future[JsonValue]]:
+        """Send a request; its id, by which it can be withdrawn, and what its answer will be. Raises `PeerGone`."""
         request_id = next(self._ids)
         answer: asyncio.Future[JsonValue] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
@@ -74,7 +82,11 @@ class Peer:
         except PeerGone:
             self._waiting.pop(request_id, None)
             raise
-        return await answer
+        return request_id, answer
+
+    async def withdraw(self, request_id: int) -> None:
+        """Tell the peer that the answer to a request is not wanted any more; it answers all the same."""
+        await self.notify("$/cancel_request", {"requestId": request_id})
 
     async def notify(self, method: str, params: JsonObject) -> None:
         """Send a notification; raises `PeerGone`."""
@@ -88,14 +100,11 @@ class Peer:
         """
         try:
             async with asyncio.TaskGroup() as answers:
-                tasks: set[asyncio.Task[None]] = set()
                 while (line := await self._next_line()) is not None:
                     request = self._take(line)
                     if request is not None:
-                        task = answers.create_task(self._answer(*request))
-                        tasks.add(task)
-                        task.add_done_callback(tasks.discard)
-                for task in tasks:
+                        self._answering[json.dumps(request[0])] = answers.create_task(self._answer(*request))
+                for task in list(self._answering.values()):
                     task.cancel()
         finally:
             self._gone = True
@@ -127,6 +136,8 @@ class Peer:
             method = text_or_none(message, "method")
             if method is None:
                 self._settle(message)
+            elif method == "$/cancel_request":
+                self._withdraw(json.dumps(object_(message, "params").get("requestId")))
             elif "id" in message:
                 return message["id"], method, object_(message, "params")
             else:
@@ -147,12 +158,25 @@ class Peer:
         else:
             answer.set_result(message.get("result"))
 
+    def _withdraw(self, request_id: str) -> None:
+        task = self._answering.get(request_id)
+        if task is not None:
+            self._withdrawn.add(task)
+            task.cancel()
+
     async def _answer(self, request_id: JsonValue, method: str, params: JsonObject) -> None:
         reply: JsonObject
         try:
             reply = {"result": await self._handler.requested(method, params)}
         except RpcError as refusal:
             reply = {"error": {"code": refusal.code, "message": refusal.message, "data": refusal.data}}
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) not in self._withdrawn:
+                raise
+            self._withdrawn.discard(task)
+            reply = {"error": {"code": REQUEST_CANCELLED, "message": "The question was withdrawn."}}
+        finally:
+            self._answering.pop(json.dumps(request_id), None)
         with suppress(PeerGone):  # whoever asked is no longer there; `serve` is about to end and say so
             await self._send({"id": request_id, **reply})
 

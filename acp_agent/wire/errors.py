@@ -5,7 +5,8 @@ Clients show different parts of an error: Zed its message followed by all of `da
 a `message` of one sentence on one line, and a `data` object with at least the strings `reason` (a word for
 programs) and `details` (a sentence for people), and `sessionId` where the request named one.
 
-Code that knows what went wrong raises `AgentError`, which has all of that. Everything else (the SDK's own answers,
+Code that knows what went wrong raises `AgentError`, which has all of that. It is no exception of the SDK's, which
+takes half a second to import (`serving` makes one of it). Everything else (the SDK's own answers,
 a bug) passes `completed`, which fills in what is missing and takes out what must not be told: a validation error
 of the SDK carries the whole input, MCP server environments included (acp-facts 3.3, item 9).
 
@@ -16,6 +17,7 @@ of the SDK carries the whole input, MCP server environments included (acp-facts 
 | -32601 | METHOD_NOT_FOUND | the agent has no such method                                                |
 | -32602 | INVALID_PARAMS   | malformed parameters, or a value that is not supported                      |
 | -32603 | INTERNAL         | a failure that nobody foresaw                                               |
+| -32800 | CANCELLED        | the client withdrew the request by `$/cancel_request`                       |
 | -32000 | AUTH_REQUIRED    | credentials are missing or were refused                                     |
 | -32002 | UNKNOWN_SESSION  | no such session; `data.sessionId` names it                                  |
 | -31001 | SESSION_BUSY     | the session is open in another live process                                 |
@@ -26,7 +28,7 @@ of the SDK carries the whole input, MCP server environments included (acp-facts 
 | -31006 | HARNESS_FAILED   | the harness did not start, or died                                          |
 | -31007 | STORE_REFUSED    | the disk refused to read or write the session                               |
 
-The first seven are the protocol's (acp-facts 1.6); the others are this project's own, outside the two ranges that
+The first eight are the protocol's (acp-facts 1.6); the others are this project's own, outside the two ranges that
 the protocol reserves (-32768 to -32000, -32899 to -32800).
 """
 
@@ -34,16 +36,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from acp import RequestError
-from pydantic import JsonValue
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    JsonObject: TypeAlias = dict[str, JsonValue]
+else:
+    JsonObject = dict  # pydantic takes long to import, and is needed for its name only
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL: Final = -32603
+CANCELLED: Final = -32800
 AUTH_REQUIRED: Final = -32000
 UNKNOWN_SESSION: Final = -32002
 SESSION_BUSY: Final = -31001
@@ -66,7 +73,6 @@ OWN_CODES: Final = frozenset(
     }
 )
 
-JsonObject: TypeAlias = dict[str, JsonValue]
 
 DETAILS_LIMIT: Final = 500
 MESSAGE_LIMIT: Final = 300
@@ -115,11 +121,11 @@ _INPUT_FREE_KINDS: Final = frozenset(
 )
 
 
-class _Stated(dict[str, JsonValue]):
+class _Stated(dict[str, "JsonValue"]):
     """The `data` of an `AgentError`; by this type `completed` knows that the text was chosen by this project."""
 
 
-class AgentError(RequestError):
+class AgentError(Exception):
     """A failure that this program understood, worded for every client.
 
     `message`: one sentence on one line. `reason`: one lower-case word, joined by underscores, for programs.
@@ -150,11 +156,13 @@ class AgentError(RequestError):
         data = _Stated(extra_data, reason=reason, details=details)
         if session_id is not None:
             data["sessionId"] = session_id
-        super().__init__(code, message, data)
+        super().__init__(message)
+        self.code = code
+        self.data: JsonObject = data
 
     def response(self, request_id: str | float | None) -> JsonObject:
         """The JSON-RPC response that answers the request `request_id` with this error."""
-        error: JsonObject = {"code": self.code, "message": str(self), "data": dict(self.data or {})}
+        error: JsonObject = {"code": self.code, "message": str(self), "data": dict(self.data)}
         return {"jsonrpc": "2.0", "id": request_id, "error": error}
 
 

@@ -16,9 +16,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias, TypeGuard
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, TypeGuard
 
 from acp_agent.wire.errors import (
     INTERNAL,
@@ -28,6 +26,9 @@ from acp_agent.wire.errors import (
     AgentError,
     JsonObject,
 )
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 LINE_LIMIT: Final = 64 * 1024 * 1024
 """The longest line that is read, in bytes without its line feed; it leaves room for prompts with many images."""

@@ -3,8 +3,9 @@
 The SDK serves whatever arrives: before `initialize`, twice, under an id that is in use (acp-facts 3.3, items 3
 and 10). The rules that belong to the connection and to no method are kept here:
 
-- `initialize` comes first and succeeds once (acp-facts 1.6). Requests after it need not wait for its answer.
-- An id names one unanswered request at a time.
+- `initialize` comes first and succeeds once (acp-facts 1.6). It is answered here, by what the gate was made with:
+  the SDK, which takes long to import, never sees it.
+- An id names one unanswered request at a time; `$/cancel_request` withdraws it.
 - `_meta` never becomes a parameter. The SDK passes the members of `params._meta` to a handler as keyword
   arguments, over the real ones (acp-facts 3.3, item 3). So `_meta` goes in as `{"meta": <what the client sent>}`,
   and a handler that takes `meta=None` receives it there. Extension methods get their parameters in one piece and
@@ -14,23 +15,21 @@ and 10). The rules that belong to the connection and to no method are kept here:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
-
-from pydantic import JsonValue
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 from acp_agent.wire.errors import INTERNAL, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject, completed
 from acp_agent.wire.framing import Notification, Request, RequestId
+from acp_agent.wire.requests import Serving
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+Introduce = Callable[[JsonObject], JsonObject]
+"""Makes the result of `initialize` of its parameters, or raises `AgentError`."""
 
 _SHORTEST_SECRET: Final = 6
 """In characters; a shorter value (`1`, `true`) is no secret, and hiding it would make errors unreadable."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Unanswered:
-    method: str
-    session_id: str | None
 
 
 class Gate:
@@ -40,10 +39,11 @@ class Gate:
     until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, introduce: Introduce) -> None:
         self.client_params: JsonObject = {}
-        self._initialized = False
-        self._unanswered: dict[RequestId, _Unanswered] = {}
+        self.initialized = False
+        self._introduce = introduce
+        self._unanswered: dict[RequestId, Serving] = {}
         self._secrets: set[str] = set()
 
     @property
@@ -51,29 +51,37 @@ class Gate:
         """How many requests were let in and not answered yet."""
         return len(self._unanswered)
 
-    def request(self, request: Request) -> JsonObject:
+    def initialize(self, request: Request) -> JsonObject:
+        """Answer `initialize`: return its response, or raise the `AgentError` that answers it."""
+        session_id = _session_id(request.params)
+        self._check_id(request.id, session_id)
+        if self.initialized:
+            raise _refused("The connection is already initialized", "already_initialized", session_id)
+        _guarded(request.method, request.params, session_id)
+        result = self._introduce(request.params)
+        self.initialized = True
+        self.client_params = request.params
+        return {"jsonrpc": "2.0", "id": request.id, "result": result}
+
+    def request(self, request: Request) -> tuple[JsonObject, Serving]:
         """Let a request in: return the message for the SDK, or raise the `AgentError` that answers it."""
         session_id = _session_id(request.params)
-        if request.id in self._unanswered:
-            raise _refused("The request id is already in use", "id_in_use", session_id)
-        if request.method == "initialize" and self._initialized:
-            raise _refused("The connection is already initialized", "already_initialized", session_id)
-        if request.method != "initialize" and not self._initialized:
+        self._check_id(request.id, session_id)
+        if not self.initialized:
             raise _refused("Send initialize first", "not_initialized", session_id)
         params = _guarded(request.method, request.params, session_id)
-        if request.method == "initialize":
-            self._initialized = True
-            self.client_params = request.params
         self._secrets.update(_secrets(request.params))
-        self._unanswered[request.id] = _Unanswered(request.method, session_id)
-        return {"jsonrpc": "2.0", "id": request.id, "method": request.method, "params": params}
+        serving = self._unanswered[request.id] = Serving(request.method, session_id)
+        return {"jsonrpc": "2.0", "id": request.id, "method": request.method, "params": params}, serving
 
     def notification(self, notification: Notification) -> JsonObject | None:
-        """Let a notification in: return the message for the SDK, or `None` if it must be dropped.
+        """Let a notification in: return the message for the SDK, or `None` if it goes no further.
 
-        `$/cancel_request` and everything else under `$/` may be ignored by whoever does not know it.
+        `$/cancel_request` is done here; everything else under `$/` may be ignored by whoever does not know it.
         """
-        if not self._initialized or notification.method.startswith("$/"):
+        if notification.method == "$/cancel_request":
+            self._withdraw(notification.params.get("requestId"))
+        if not self.initialized or notification.method.startswith("$/"):
             return None
         try:
             params = _guarded(notification.method, notification.params, None)
@@ -89,12 +97,18 @@ class Gate:
         error = message.get("error")
         if error is None:
             return dict(message)
-        if request is not None and request.method == "initialize":
-            self._initialized = False
-            self.client_params = {}
         session_id = request.session_id if request is not None else None
         stated = error if isinstance(error, dict) else {}
         return {**message, "error": completed(stated, session_id=session_id, secrets=self._secrets)}
+
+    def _check_id(self, request_id: RequestId, session_id: str | None) -> None:
+        if request_id in self._unanswered:
+            raise _refused("The request id is already in use", "id_in_use", session_id)
+
+    def _withdraw(self, request_id: JsonValue) -> None:
+        """Withdraw a request; one that is answered already, or never was sent, is nothing to withdraw."""
+        if isinstance(request_id, str | int | float | None) and (serving := self._unanswered.get(request_id)):
+            serving.withdraw()
 
 
 def unsayable(request_id: JsonValue, why: Exception) -> JsonObject:

@@ -2,7 +2,7 @@
 
 Clients give an agent little time: acpx kills it 1.6 s after closing its input (client-facts 3.1), and an agent
 that stays behind keeps its sessions locked. The orderly way is the SDK's close, which cancels the handlers, then
-`on_shutdown`, which closes the harnesses. Any of it can hang: a handler that swallows its cancellation, a call
+the agent's, which closes the harnesses. Any of it can hang: a handler that swallows its cancellation, a call
 that blocks the event loop, a thread pool that is joined at exit. So a `Deadline` runs beside it on a thread of
 its own from the first sign of the end, and ends the process from there.
 """
@@ -16,20 +16,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
 
-import acp
-import psutil
-from acp.interfaces import Agent
-
+from acp_agent.wire.errors import INTERNAL, AgentError
 from acp_agent.wire.transport import StdioTransport
+
+if TYPE_CHECKING:
+    import psutil
 
 GRACE: Final = 1.2
 """Seconds from the first sign of the end to the forced end; with killing the children, 1.5 s at most."""
 
 HANDLER_GRACE: Final = 0.5
-"""Seconds that cancelled handlers have to finish before `on_shutdown` is called in spite of them."""
+"""Seconds that cancelled handlers have to finish before the agent is shut down in spite of them."""
 
 FLUSH_GRACE: Final = 0.2
 """Seconds that the last answers have to be written."""
@@ -41,32 +41,59 @@ _STOP_ROUNDS: Final = 5
 _log = logging.getLogger(__name__)
 
 
-async def serve(agent: object, transport: StdioTransport, on_shutdown: Callable[[], Awaitable[None]]) -> None:
-    """Serve `agent` on `transport` until the client is gone or SIGTERM or SIGINT arrives.
+class ServedAgent(Protocol):
+    """An agent with the methods of `acp.Agent` that it serves."""
 
-    `agent` has the methods of `acp.Agent` that it serves. `on_shutdown` is awaited once, after the handlers were
-    cancelled; it should close the harnesses in order and take well under half a second. Then remaining child
-    processes are killed and the function returns, or raises what the connection or `on_shutdown` raised.
+    async def shut_down(self) -> None:
+        """Close the harnesses in order, in well under half a second. Called once, after the handlers' end."""
+
+
+async def serve(transport: StdioTransport, load: Callable[[], Callable[[], ServedAgent]]) -> None:
+    """Serve an agent on `transport` until the client is gone or SIGTERM or SIGINT arrives.
+
+    `load` is called on a thread once `initialize` is answered, and imports what takes long; what it returns makes
+    the agent, on the event loop. At the end remaining child processes are killed and the function returns, or
+    raises what the connection, `load` or the agent raised.
 
     This is the last thing that a process does: whatever runs afterwards runs under the deadline, which ends the
     process, with status 0 if the end was a regular one and 1 otherwise. Must be called on the main thread.
     """
     deadline = Deadline(on_signal=transport.request_shutdown)
     deadline.watch_signals()
-    transport.on_end(deadline.arm)
-    connection = asyncio.ensure_future(acp.run_agent(cast(Agent, agent), transport, use_unstable_protocol=True))
     try:
-        try:
-            await _until_over(connection, transport)
-        finally:
-            deadline.arm()
-            await on_shutdown()
+        if await transport.greeted():
+            agent = await _loaded(transport, load)
+            # Not before: what a client sent and closed its end behind is answered, however long the loading takes.
+            transport.on_end(deadline.arm)
+            await _serve(agent, transport, deadline)
     except Exception:
         deadline.exit_status = 1
         raise
     finally:
+        deadline.arm()
         await transport.flush(FLUSH_GRACE)
         kill_descendants()
+
+
+async def _loaded(transport: StdioTransport, load: Callable[[], Callable[[], ServedAgent]]) -> ServedAgent:
+    try:
+        return (await asyncio.to_thread(load))()
+    except Exception as error:
+        details = f"{type(error).__name__} while it was being loaded; its log says more."
+        refusal = AgentError(INTERNAL, "The agent cannot start.", reason="cannot_start", details=details)
+        transport.refuse_all(refusal)
+        raise
+
+
+async def _serve(agent: ServedAgent, transport: StdioTransport, deadline: Deadline) -> None:
+    from acp_agent.wire import serving  # noqa: PLC0415  (imports the SDK)
+
+    connection = asyncio.ensure_future(serving.connect(agent, transport))
+    try:
+        await _until_over(connection, transport)
+    finally:
+        deadline.arm()
+        await agent.shut_down()
 
 
 async def _until_over(connection: asyncio.Future[None], transport: StdioTransport) -> None:
@@ -130,6 +157,8 @@ def kill_descendants() -> None:
     They are all stopped before the first is killed: one that goes on running could start another at that moment,
     which would lose its parent and with it every trace of where it came from.
     """
+    import psutil  # noqa: PLC0415  (whoever starts a child has imported it long before)
+
     stopped: dict[int, psutil.Process] = {}
     for _ in range(_STOP_ROUNDS):
         running = [child for child in psutil.Process().children(recursive=True) if child.pid not in stopped]
@@ -149,6 +178,8 @@ def kill_descendants() -> None:
 
 
 def _runs(process: psutil.Process) -> bool:
+    import psutil  # noqa: PLC0415
+
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

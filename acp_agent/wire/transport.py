@@ -17,12 +17,17 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from acp_agent.wire import requests
 from acp_agent.wire.errors import AgentError, JsonObject
 from acp_agent.wire.framing import Ignored, Message, Notification, Rejected, Request, RequestId, Response, encode
-from acp_agent.wire.gate import Gate, unsayable
+from acp_agent.wire.gate import Gate, Introduce, unsayable
+from acp_agent.wire.outgoing import Outgoing
 from acp_agent.wire.pipes import LineInput, LineOutput
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 SETTLE: Final = 0.3
 """Seconds that requests have to be answered after the client closed the input."""
@@ -36,12 +41,14 @@ _log = logging.getLogger(__name__)
 class StdioTransport:
     """Implements the SDK's `Transport` over `read_fd` and `write_fd`, of any kind; neither is ever closed here.
 
-    Must be made inside the running event loop that it is used on. Reading starts at once.
+    Must be made inside the running event loop that it is used on. Reading starts at once. `introduce` answers
+    `initialize`.
     """
 
-    def __init__(self, read_fd: int, write_fd: int) -> None:
+    def __init__(self, read_fd: int, write_fd: int, introduce: Introduce) -> None:
         self._loop = asyncio.get_running_loop()
-        self._gate = Gate()
+        self._gate = Gate(introduce)
+        self._outgoing = Outgoing(self.send, self._post)
         self._inbox: deque[Message] = deque()
         self._arrival = asyncio.Event()
         self._answered = asyncio.Event()
@@ -82,21 +89,34 @@ class StdioTransport:
         with contextlib.suppress(RuntimeError):  # the loop is closed, so the connection is over
             self._loop.call_soon_threadsafe(self._stop, "shutdown was requested")
 
+    async def greeted(self) -> bool:
+        """Answer until `initialize` has succeeded; whether it did before the end."""
+        while not self._gate.initialized and (message := await self._next()) is not None:
+            # Nothing is admitted before that.
+            self._admit(message)
+        return self._gate.initialized
+
     async def receive(self) -> JsonObject | None:
-        """Return the next message for the agent, or `None` at the end; refusals are answered on the way."""
-        while not self._stopped.is_set():
-            if self._inbox:
-                message = self._inbox.popleft()
-                self._input.taken()
-                if (admitted := self._admit(message)) is not None:
-                    return admitted
-            elif self._input_over:
-                await self._settle()
-                self._stop("the client closed the input")
-            else:
-                self._arrival.clear()
-                await self._arrival.wait()
+        """Return the next message for the agent, or `None` at the end; refusals are answered on the way.
+
+        What the calling task does next, and the tasks that it starts, belong to that message (`requests.current`).
+        """
+        while (message := await self._next()) is not None:
+            if (admitted := self._admit(message)) is not None:
+                return admitted
         return None
+
+    async def request(self, method: str, params: JsonObject) -> JsonValue:
+        """Send a request to the client and wait for the answer; see `Outgoing.request`."""
+        return await self._outgoing.request(method, params)
+
+    def refuse_all(self, error: AgentError) -> None:
+        """Answer every request that has come with an error, and end the connection: nothing can be served."""
+        while self._inbox:
+            message = self._inbox.popleft()
+            if isinstance(message, Request):
+                self._refuse(message.id, error)
+        self._stop("nothing can be served")
 
     async def send(self, message: JsonObject) -> None:
         """Queue a message and wait while the client is behind in reading.
@@ -135,21 +155,39 @@ class StdioTransport:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._output.flush(), seconds)
 
+    async def _next(self) -> Message | None:
+        while not self._stopped.is_set():
+            if self._inbox:
+                self._input.taken()
+                return self._inbox.popleft()
+            if self._input_over:
+                await self._settle()
+                self._stop("the client closed the input")
+            else:
+                self._arrival.clear()
+                await self._arrival.wait()
+        return None
+
     def _admit(self, message: Message) -> JsonObject | None:
         match message:
             case Request():
                 try:
-                    return self._gate.request(message)
+                    if message.method == "initialize":
+                        self._post(self._gate.initialize(message))
+                        return None
+                    admitted, serving = self._gate.request(message)
                 except AgentError as error:
                     self._refuse(message.id, error)
-            case Notification():
-                admitted = self._gate.notification(message)
-                if admitted is None:
-                    level = logging.DEBUG if message.method.startswith("$/") else logging.WARNING
-                    _log.log(level, "a notification was dropped: %.100r", message.method)
+                    return None
+                requests.enter(serving)
                 return admitted
+            case Notification():
+                passed = self._gate.notification(message)
+                if passed is None and not message.method.startswith("$/"):
+                    _log.warning("a notification was dropped: %.100r", message.method)
+                return passed
             case Response():
-                return message.message
+                self._outgoing.answered(message.message)
             case Rejected():
                 self._refuse(message.id, message.error)
             case Ignored():
@@ -163,8 +201,11 @@ class StdioTransport:
             self._sight_of_end()
             self._stop("the client does not read its answers")
             return
+        self._post(error.response(request_id))
+
+    def _post(self, message: JsonObject) -> None:
         with contextlib.suppress(ConnectionError):  # the output's own thread reports that
-            self._output.put(encode(error.response(request_id)))
+            self._output.put(encode(message))
 
     async def _settle(self) -> None:
         async def all_answered() -> None:
@@ -197,3 +238,4 @@ class StdioTransport:
         self._arrival.set()
         self._answered.set()
         self._output.release()
+        self._outgoing.end()

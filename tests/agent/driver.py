@@ -102,6 +102,14 @@ async def allow(_: Json) -> str | None:
     return "allow_once"
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request that was sent: its id, and what its answer will be."""
+
+    id: int
+    answer: asyncio.Future[JsonValue]
+
+
 @dataclass(slots=True)
 class Agent:
     """One agent process and the client side of its connection."""
@@ -110,6 +118,7 @@ class Agent:
     choose: Chooser = allow
     received: list[Json] = field(default_factory=list)
     questions: list[Json] = field(default_factory=list)
+    withdrawn: list[Json] = field(default_factory=list)
     garbage: list[str] = field(default_factory=list)
     initialized: Json = field(default_factory=dict)
     lines: list[bytes] = field(default_factory=list)
@@ -136,7 +145,12 @@ class Agent:
         RequestPermissionRequest.model_validate(params)
         self.questions.append(params)
         self._changed.set()
-        chosen = await self.choose(params)
+        try:
+            chosen = await self.choose(params)
+        except asyncio.CancelledError:
+            self.withdrawn.append(params)
+            self._changed.set()
+            raise
         if chosen is None:
             return {"outcome": {"outcome": "cancelled"}}
         return {"outcome": {"outcome": "selected", "optionId": chosen}}
@@ -156,6 +170,14 @@ class Agent:
                 raise
         assert isinstance(result, dict), f"{method} answered {result!r}"
         return result
+
+    async def begin(self, method: str, params: Json) -> Begun:
+        """Send a request whose answer is not waited for yet."""
+        return Begun(*await self._peer.begin(method, params))
+
+    async def withdraw(self, begun: Begun) -> None:
+        """Withdraw a request."""
+        await self._peer.withdraw(begun.id)
 
     async def refused(self, method: str, params: Json) -> RpcError:
         """Send a request that must be answered with an error; the error, checked for its common shape."""

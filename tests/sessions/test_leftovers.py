@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from sessions import leftovers
-from sessions.leftovers import HARNESS_NAME, MARKER_VARIABLE, OnLeftovers, end_commands, settle
+from sessions.leftovers import HARNESS_NAME, MARKER_VARIABLE, end_commands, settle
 from sessions.report import Orphan
+from sessions.resume import OnLeftovers
 
 LATER, EARLIER = 3600.0, -3600.0
 """Moments before and after the start of everything here, as offsets to it."""

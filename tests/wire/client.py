@@ -26,9 +26,15 @@ INITIALIZE: Message = {"protocolVersion": 1, "clientCapabilities": {"session": {
 class StubProcess:
     """A running stub agent, on pipes unless the test gives it descriptors; `through` is a shell that starts it."""
 
-    def __init__(self, stdin: int | None = None, stdout: int | None = None, through: str | None = None) -> None:
+    def __init__(
+        self,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        through: str | None = None,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
         self._read_alive, self._write_alive = os.pipe()
-        command = [sys.executable, "-m", "tests.wire.stub_agent", str(self._write_alive)]
+        command = [sys.executable, "-m", "tests.wire.stub_agent", str(self._write_alive), *arguments]
         self.process = subprocess.Popen(
             [*([] if through is None else ["sh", "-c", through, "sh"]), *command],
             stdin=subprocess.PIPE if stdin is None else stdin,

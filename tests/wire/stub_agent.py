@@ -20,9 +20,11 @@ from acp.helpers import update_agent_message
 from acp.schema import TextContentBlock
 from pydantic import JsonValue
 
-from acp_agent.wire import lifetime
-from acp_agent.wire.errors import HARNESS_FAILED, AgentError
+from acp_agent import handshake
+from acp_agent.wire import lifetime, requests
+from acp_agent.wire.errors import HARNESS_FAILED, AgentError, JsonObject
 from acp_agent.wire.lifetime import serve
+from acp_agent.wire.outgoing import ClientRefused
 from acp_agent.wire.pipes import HIGH_WATER
 from acp_agent.wire.stdio import claim_stdin, claim_stdout
 from acp_agent.wire.transport import StdioTransport
@@ -54,10 +56,6 @@ class StubAgent:
 
     def on_connect(self, connection: object) -> None:
         self.client = connection
-
-    async def initialize(self, protocol_version: int, meta: JsonValue = None, **_: object) -> Answer:
-        seen = {"version": protocol_version, "params": self.transport.client_params, "meta": meta}
-        return {"protocolVersion": 1, "_meta": seen}
 
     async def new_session(self, cwd: str, meta: JsonValue = None, **others: object) -> Answer:
         return {"sessionId": "s", "_meta": {"cwd": cwd, "meta": meta, "others": sorted(others)}}
@@ -181,10 +179,27 @@ class StubAgent:
 
     async def do_ask(self, session_id: str, _: str) -> str:
         try:
-            answer = await self.client._conn.send_request("fs/read_text_file", {"sessionId": session_id})
-        except RequestError as error:
+            answer = await self.transport.request("fs/read_text_file", {"sessionId": session_id})
+        except ClientRefused as error:
             return f"{error.code} {error}"
         return str(answer)
+
+    async def do_withdraw(self, session_id: str, _: str) -> str:
+        question = asyncio.ensure_future(self.transport.request("fs/read_text_file", {"sessionId": session_id}))
+        withdrawn = asyncio.Event()
+        requests.current().when_withdrawn(withdrawn.set)
+        mark("asking")
+        await withdrawn.wait()
+        question.cancel()
+        await asyncio.wait({question})
+        return "withdrawn" if question.cancelled() else "answered"
+
+    async def do_wait_to_be_withdrawn(self, *_: str) -> None:
+        withdrawn = asyncio.Event()
+        requests.current().when_withdrawn(withdrawn.set)
+        mark("waiting")
+        await withdrawn.wait()
+        requests.current().stop_if_withdrawn()
 
     async def shut_down(self) -> None:
         mark("shutdown")
@@ -192,10 +207,19 @@ class StubAgent:
             raise RuntimeError("a harness could not be closed")
 
 
+def introduce(params: JsonObject) -> JsonObject:
+    return {**handshake.answer(params), "_meta": {"params": params}}
+
+
 async def main(read_fd: int, write_fd: int) -> None:
-    transport = MarkingTransport(read_fd, write_fd)
-    agent = StubAgent(transport, (read_fd, write_fd))
-    await serve(agent, transport, agent.shut_down)
+    transport = MarkingTransport(read_fd, write_fd, introduce)
+
+    def load() -> Callable[[], StubAgent]:
+        if "--unloadable" in sys.argv:
+            raise ImportError("there is no such module")
+        return lambda: StubAgent(transport, (read_fd, write_fd))
+
+    await serve(transport, load)
     mark("served")
 
 

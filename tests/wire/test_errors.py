@@ -37,8 +37,12 @@ models = st.sampled_from(
 )
 
 
-def sent(error: RequestError, session_id: str | None = None, secrets: tuple[str, ...] = ()) -> JsonObject:
+def sent(
+    error: RequestError | AgentError, session_id: str | None = None, secrets: tuple[str, ...] = ()
+) -> JsonObject:
     """The error as the SDK and then the wire send it."""
+    if isinstance(error, AgentError):
+        error = RequestError(error.code, str(error), error.data)
     return completed(error.to_error_obj(), session_id=session_id, secrets=secrets)
 
 
@@ -113,7 +117,7 @@ def test_an_agent_error_passes_unchanged() -> None:
     }
     bare = AgentError(HARNESS_FAILED, "It died", reason="r", details="d")
     assert data_of(sent(bare, "theirs"))["sessionId"] == "theirs"
-    assert "sessionId" not in (bare.data or {})
+    assert "sessionId" not in bare.data
 
 
 @pytest.mark.parametrize("code", sorted(OWN_CODES))
@@ -125,7 +129,7 @@ def test_no_text_under_an_own_code_makes_acpx_start_a_new_session(code: int, phr
     assert not -32899 <= code <= -32800
     with pytest.raises(ValueError, match="acpx"):
         AgentError(code, phrase, reason="r", details="d")
-    details = AgentError(code, "m", reason="r", details=f"It said: {phrase}, {phrase}.").data or {}
+    details = AgentError(code, "m", reason="r", details=f"It said: {phrase}, {phrase}.").data
     assert phrase.lower() not in str(details["details"]).lower()
     assert str(AgentError(UNKNOWN_SESSION, phrase, reason="r", details=phrase)) == phrase
 

@@ -5,11 +5,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pydantic import JsonValue
 
-from acp_agent.wire.errors import AUTH_REQUIRED, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject
+from acp_agent.wire.errors import AUTH_REQUIRED, CANCELLED, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject
 from acp_agent.wire.framing import Notification, Request, RequestId
 from acp_agent.wire.gate import Gate
+from acp_agent.wire.requests import Serving
 
 ids = st.sampled_from([None, 0, 1, "0", "1", 1.5])
+
+
+def introduce(params: JsonObject) -> JsonObject:
+    if params.get("fails"):
+        raise AgentError(INVALID_PARAMS, "No", reason="invalid_params", details="d")
+    return {"protocolVersion": 1}
 
 
 class GateMachine(RuleBasedStateMachine):
@@ -17,25 +24,39 @@ class GateMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Gate()
-        self.open: dict[RequestId, str] = {}
+        self.gate = Gate(introduce)
+        self.open: dict[RequestId, Serving] = {}
+        self.withdrawn: list[RequestId] = []
         self.initialized = False
 
-    @rule(request_id=ids, method=st.sampled_from(["initialize", "session/new"]))
-    def request(self, request_id: RequestId, method: str) -> None:
-        admitted = request_id not in self.open and (method == "initialize") != self.initialized
+    @rule(request_id=ids, fails=st.booleans())
+    def initialize(self, request_id: RequestId, fails: bool) -> None:
+        admitted = request_id not in self.open and not self.initialized
         try:
-            message = self.gate.request(Request(request_id, method, {"sessionId": "s"}))
+            answer = self.gate.initialize(Request(request_id, "initialize", {"fails": fails}))
+        except AgentError as error:
+            assert not admitted or fails
+            assert error.code == (INVALID_PARAMS if admitted else INVALID_REQUEST)
+        else:
+            assert admitted
+            assert answer == {"jsonrpc": "2.0", "id": request_id, "result": {"protocolVersion": 1}}
+            self.initialized = True
+
+    @rule(request_id=ids)
+    def request(self, request_id: RequestId) -> None:
+        admitted = request_id not in self.open and self.initialized
+        try:
+            message, serving = self.gate.request(Request(request_id, "session/new", {"sessionId": "s"}))
         except AgentError as error:
             assert not admitted
             assert error.code == INVALID_REQUEST
-            assert error.data is not None
             assert error.data["sessionId"] == "s"
         else:
             assert admitted
-            assert message == {"jsonrpc": "2.0", "id": request_id, "method": method, "params": {"sessionId": "s"}}
-            self.open[request_id] = method
-            self.initialized = True
+            params = {"sessionId": "s"}
+            assert message == {"jsonrpc": "2.0", "id": request_id, "method": "session/new", "params": params}
+            self.open[request_id] = serving
+            serving.when_withdrawn(lambda: self.withdrawn.append(request_id))
 
     @rule(request_id=ids, fails=st.booleans())
     def answer(self, request_id: RequestId, fails: bool) -> None:
@@ -46,13 +67,26 @@ class GateMachine(RuleBasedStateMachine):
         if fails:
             details = {"reason": "auth_required", "details": "m", "sessionId": "s"}
             assert answer["error"] == {"code": AUTH_REQUIRED, "message": "m", "data": details}
-        if self.open.pop(request_id) == "initialize" and fails:
-            self.initialized = False
+        del self.open[request_id]
+        self.withdrawn = [other for other in self.withdrawn if other != request_id]
 
-    @rule(method=st.sampled_from(["session/cancel", "$/cancel_request", "$/unknown"]))
+    @rule(method=st.sampled_from(["session/cancel", "$/unknown"]))
     def notification(self, method: str) -> None:
         admitted = self.gate.notification(Notification(method, {}))
         assert (admitted is not None) == (self.initialized and not method.startswith("$/"))
+
+    @rule(request_id=st.one_of(ids, st.sampled_from([True, [], {}])))
+    def withdraw(self, request_id: JsonValue) -> None:
+        assert self.gate.notification(Notification("$/cancel_request", {"requestId": request_id})) is None
+        for open_id, serving in self.open.items():
+            asked = open_id == request_id and not isinstance(request_id, bool)
+            if asked or open_id in self.withdrawn:
+                assert self.withdrawn.count(open_id) == 1
+                with pytest.raises(AgentError) as cancelled:
+                    serving.stop_if_withdrawn()
+                assert cancelled.value.code == CANCELLED
+            else:
+                serving.stop_if_withdrawn()
 
     @invariant()
     def counts(self) -> None:
@@ -65,12 +99,12 @@ TestGateMachine = GateMachine.TestCase
 
 @pytest.mark.parametrize("meta", ["x", 1, [{}], True])
 def test_meta_that_is_no_object_is_refused_and_its_notification_dropped(meta: JsonValue) -> None:
-    gate = Gate()
-    gate.request(Request(1, "initialize", {}))
+    gate = Gate(introduce)
+    gate.initialize(Request(1, "initialize", {"fails": False}))
+    gate.request(Request(1, "session/list", {}))
     with pytest.raises(AgentError) as refused:
         gate.request(Request(2, "session/new", {"_meta": meta, "sessionId": "s"}))
     assert refused.value.code == INVALID_PARAMS
-    assert refused.value.data is not None
     assert refused.value.data["sessionId"] == "s"
     assert gate.notification(Notification("session/cancel", {"_meta": meta})) is None
     assert gate.unanswered == 1

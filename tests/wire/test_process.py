@@ -14,7 +14,7 @@ from acp_agent.wire.framing import LINE_LIMIT
 from tests.wire.client import INITIALIZE, StubProcess, prompt_params, request_line, socket_stub
 
 SECRET = "hunter2-hunter2"
-INVALID_REQUEST, INVALID_PARAMS, PARSE_ERROR = -32600, -32602, -32700
+INVALID_REQUEST, INVALID_PARAMS, PARSE_ERROR, CANCELLED = -32600, -32602, -32700, -32800
 BAD_LINES: list[tuple[bytes, int, object]] = [
     (b"[]", INVALID_REQUEST, None),
     (b'[{"jsonrpc":"2.0","id":8,"method":"session/list"}]', INVALID_REQUEST, None),
@@ -69,8 +69,7 @@ def test_initialize_comes_first_and_once_and_keeps_what_the_client_said() -> Non
         failed = stub.call("initialize", {**INITIALIZE, "protocolVersion": 65536})
         assert failed["error"]["code"] == INVALID_PARAMS
         params = {**INITIALIZE, "_meta": {"protocol_version": 9, "self": 1}}
-        first = stub.call("initialize", params)["result"]["_meta"]
-        assert first == {"version": 1, "params": params, "meta": params["_meta"]}
+        assert stub.call("initialize", params)["result"]["_meta"] == {"params": params}
         again = stub.call("initialize", INITIALIZE)["error"]
         assert (again["code"], again["data"]["reason"]) == (INVALID_REQUEST, "already_initialized")
 
@@ -104,8 +103,7 @@ def test_an_id_in_use_is_refused_and_the_first_request_still_answered() -> None:
         stub.write(request_line(request_id, "session/list", {}))
         refused = stub.read()
         assert (refused["id"], refused["error"]["data"]["reason"]) == (request_id, "id_in_use")
-        stub.write(b'{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":%d}}\n' % request_id)
-        stub.write(b'{"jsonrpc":"2.0","id":%d,"error":"malformed"}\n' % question["id"])
+        stub.write(json.dumps({"jsonrpc": "2.0", "id": question["id"], "error": "malformed"}).encode() + b"\n")
         answer = stub.read()
         assert answer["id"] == request_id
         assert answer["result"]["_meta"]["found"].startswith("-32603 ")
@@ -272,6 +270,42 @@ def test_a_client_that_only_complains_and_never_reads_is_given_up() -> None:
             while True:
                 stub.write(line)
         assert stub.wait_for_own_end() == 0
+
+
+def withdraw(stub: StubProcess, request_id: int) -> None:
+    params = {"requestId": request_id}
+    stub.write(json.dumps({"jsonrpc": "2.0", "method": "$/cancel_request", "params": params}).encode() + b"\n")
+
+
+def test_a_request_that_is_withdrawn_is_answered_and_its_question_withdrawn_too() -> None:
+    with StubProcess() as stub:
+        stub.initialize()
+        request_id = stub.prompt("wait_to_be_withdrawn", session_id="mine")
+        stub.wait_for_mark("waiting")
+        withdraw(stub, request_id)
+        withdraw(stub, request_id + 1000)
+        answer = stub.read()
+        assert (answer["id"], answer["error"]["code"]) == (request_id, CANCELLED)
+        assert answer["error"]["data"]["sessionId"] == "mine"
+        request_id = stub.prompt("withdraw")
+        question = stub.read()
+        withdraw(stub, request_id)
+        withdrawal = stub.read()
+        assert (withdrawal["method"], withdrawal["params"]) == ("$/cancel_request", {"requestId": question["id"]})
+        assert stub.read()["result"]["_meta"]["found"] == "withdrawn"
+        # The client may have answered in the meantime; that means nothing any more.
+        stub.write(json.dumps({"jsonrpc": "2.0", "id": question["id"], "result": {}}).encode() + b"\n")
+        assert stub.call("session/list", {})["result"] == {"sessions": []}
+
+
+def test_an_agent_that_cannot_be_loaded_answers_what_was_asked_and_ends() -> None:
+    with StubProcess(arguments=("--unloadable",)) as stub:
+        stub.write(request_line(1, "initialize", INITIALIZE) + request_line(2, "session/list", {}))
+        assert "result" in stub.read()
+        refused = stub.read()
+        assert (refused["id"], refused["error"]["data"]["reason"]) == (2, "cannot_start")
+        assert stub.wait_for_own_end() == 1
+        assert "there is no such module" in stub.rest_of_stderr()
 
 
 def test_the_last_answer_is_written_before_the_process_ends() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from acp_agent import handshake
 from acp_agent.wire import transport as transport_module
 from acp_agent.wire.errors import JsonObject
 from acp_agent.wire.pipes import HIGH_WATER
@@ -30,7 +31,7 @@ class Ends:
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[StdioTransport, Ends]]:
     ends = Ends()
-    yield StdioTransport(ends.agent_reads, ends.agent_writes), ends
+    yield StdioTransport(ends.agent_reads, ends.agent_writes, handshake.answer), ends
 
 
 async def received(transport: StdioTransport) -> JsonObject | None:
@@ -42,8 +43,11 @@ def test_requests_before_the_end_of_the_input_are_answered_before_the_end(monkey
 
     async def scenario() -> None:
         async with connected() as (transport, ends):
-            os.write(ends.write_fd, request_line(1, "initialize", INITIALIZE))
+            os.write(ends.write_fd, request_line(0, "initialize", INITIALIZE))
+            os.write(ends.write_fd, request_line(1, "session/list", {}))
             os.close(ends.write_fd)
+            assert await transport.greeted()
+            assert json.loads(await asyncio.to_thread(os.read, ends.read_fd, 4096))["id"] == 0
             assert (await received(transport) or {})["id"] == 1
             end = asyncio.ensure_future(received(transport))
             seen = asyncio.Event()
@@ -64,7 +68,7 @@ def test_requests_before_the_end_of_the_input_are_answered_before_the_end(monkey
 
 def test_an_end_that_came_before_anybody_asked_is_told_at_once() -> None:
     async def scenario(fd: int) -> None:
-        transport = StdioTransport(fd, fd)
+        transport = StdioTransport(fd, fd, handshake.answer)
         assert await received(transport) is None
         told: list[str] = []
         transport.on_end(lambda: told.append("end"))
