@@ -1,18 +1,23 @@
 """Asks the client whether a tool may run, and keeps the answers that last.
 
-Nothing runs without a clear yes: a question that is cancelled, or whose client goes away, is answered with no.
+Nothing runs without a clear yes: a question that is cancelled, or whose client goes away, is answered with no. A
+question that would not be asked any more, because the mode or the rules have changed meanwhile, is answered by
+them and withdrawn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import Any
 
 from acp_agent import permissions, toolcalls
 from acp_agent.client_link import Client
+from acp_agent.options import Mode
+from acp_agent.permissions import Choice, Rule, Verdict
 from acp_agent.steps import ToolUse
 from acp_agent.toolcalls import Json
 from sessions.session import Session, StoreRefused
@@ -22,46 +27,123 @@ log = logging.getLogger(__name__)
 PREVIEW_BYTES = 1 << 20
 """The largest file that a question about an edit shows in full as its old text."""
 
+KEY = "permissions"
+"""The key of the rules in the session's memory."""
+
 
 class Asking:
-    """The permission questions of one session, and its rules."""
+    """The permission questions of one session, and its rules.
 
-    def __init__(self, session: Session, client: Client) -> None:
+    Args:
+        session: keeps the rules.
+        client: is asked.
+        folders: the folders that the session works in.
+        mode: the session's mode now.
+    """
+
+    def __init__(
+        self, session: Session, client: Client, *, folders: Sequence[Path], mode: Callable[[], Mode]
+    ) -> None:
+        self.rules = permissions.rules_from(session.recall(KEY))
         self._session = session
         self._client = client
-        self._rules = permissions.rules_from(session.recall("permissions"))
+        self._folders = [os.path.realpath(folder) for folder in folders]
+        # Where the harness keeps the documents that the model writes about its work (measured with 0.1.22).
+        self._artifacts = [os.path.realpath(session.app_data_dir / "brain")]
+        self._mode = mode
+        self._open: dict[asyncio.Future[bool], ToolUse] = {}
 
-    async def allowed(self, tool: ToolUse, tool_call: Json, cancelled: asyncio.Event) -> bool:
-        """Whether the call may run, by a rule or by asking.
+    def verdict(self, tool: ToolUse) -> Verdict:
+        """Whether a call may run, by the mode and the rules as they now are."""
+        return permissions.verdict(
+            tool,
+            self._mode(),
+            self.rules,
+            inside=self._within(tool, self._folders),
+            artifact=self._within(tool, self._artifacts),
+        )
+
+    async def ask(self, tool: ToolUse, tool_call: Json, cancelled: asyncio.Event) -> bool:
+        """Ask the client about a call; whether it may run.
 
         Args:
             tool: the call.
             tool_call: the call as the client was shown it, with its id.
             cancelled: set when the turn is cancelled, which answers the question with no.
         """
-        rule = permissions.rule(tool)
-        if rule in self._rules:
-            return self._rules[rule]
-        allowed, lasting = permissions.answer(await self._chosen(tool, tool_call, cancelled))
-        if lasting:
-            self._rules[rule] = allowed
-            try:
-                self._session.remember("permissions", dict[str, JsonValue](self._rules))
-            except StoreRefused as refused:
-                log.warning("%s The answer lasts until this process ends.", refused)
-        return allowed
+        offered = permissions.choices(tool, inside=self._within(tool, self._folders))
+        settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._open[settled] = tool
+        try:
+            answer = await self._answer(offered, tool_call, cancelled, settled)
+        finally:
+            del self._open[settled]
+        if isinstance(answer, bool):
+            return answer
+        if answer.rule is not None:
+            self._keep(permissions.with_rule(self.rules, answer.rule), "The answer lasts until this process ends.")
+        return answer.allow
 
-    async def _chosen(self, tool: ToolUse, tool_call: Json, cancelled: asyncio.Event) -> str | None:
-        asking = asyncio.ensure_future(self._client.ask(self._session.id, tool_call, permissions.options(tool)))
+    def reconsider(self) -> None:
+        """The mode or the rules have changed: what need not be asked any more is settled."""
+        for settled, tool in self._open.items():
+            verdict = self.verdict(tool)
+            if verdict is not Verdict.ASK and not settled.done():
+                settled.set_result(verdict is Verdict.ALLOW)
+
+    def forget(self, number: int | None) -> Rule | None:
+        """Take back the rule with this number, counted from 1, or all rules; the first that is gone, if any.
+
+        Raises:
+            StoreRefused: the disk refused; the rules are as they were.
+        """
+        if number is not None and not 1 <= number <= len(self.rules):
+            return None
+        gone = self.rules[number - 1] if number else next(iter(self.rules), None)
+        kept = tuple(rule for place, rule in enumerate(self.rules, start=1) if number and place != number)
+        self._session.remember(KEY, permissions.stored(kept) if kept else None)
+        self.rules = kept
+        return gone
+
+    async def _answer(
+        self,
+        offered: Sequence[Choice],
+        tool_call: Json,
+        cancelled: asyncio.Event,
+        settled: asyncio.Future[bool],
+    ) -> Choice | bool:
+        options = [choice.wire() for choice in offered]
+        asking = asyncio.ensure_future(self._client.ask(self._session.id, tool_call, options))
         giving_up = asyncio.ensure_future(cancelled.wait())
         try:
-            await asyncio.wait({asking, giving_up}, return_when=asyncio.FIRST_COMPLETED)
-            return asking.result() if asking.done() and not cancelled.is_set() else None
+            waiting: set[asyncio.Future[Any]] = {asking, giving_up, settled}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if cancelled.is_set():
+                return False
+            if settled.done():
+                return settled.result()
+            return permissions.chosen(offered, asking.result())
         except ConnectionError:
-            return None
+            return False
         finally:
             asking.cancel()
             giving_up.cancel()
+
+    def _keep(self, rules: tuple[Rule, ...], otherwise: str) -> None:
+        self.rules = rules
+        try:
+            self._session.remember(KEY, permissions.stored(rules))
+        except StoreRefused as refused:
+            log.warning("%s %s", refused, otherwise)
+        self.reconsider()
+
+    def _within(self, tool: ToolUse, folders: Sequence[str]) -> bool:
+        """Whether a call edits a file in one of these folders, wherever links and `..` lead."""
+        path = toolcalls.edited_path(tool)
+        if not path or "\0" in path or not Path(path).is_absolute():
+            return False
+        real = os.path.realpath(path)
+        return any(real != folder and os.path.commonpath([real, folder]) == folder for folder in folders)
 
 
 def existing_text(tool: ToolUse) -> str | None:
@@ -74,5 +156,5 @@ def existing_text(tool: ToolUse) -> str | None:
         if path.stat().st_size > PREVIEW_BYTES:
             return ""
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError):
         return None

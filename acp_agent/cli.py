@@ -16,6 +16,7 @@ import click
 
 from acp_agent import __version__, config
 from acp_agent.config import Announce, BadSettings, LogLevel, Settings
+from acp_agent.options import Mode
 from sessions.report import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
 
@@ -60,6 +61,9 @@ class _Commands(click.Group):
 )
 @click.option(
     "--announce", type=click.Choice([a.value for a in Announce]), help="When to tell how a session was resumed."
+)
+@click.option(
+    "--mode", type=click.Choice([mode.value for mode in Mode]), help="What new sessions may do without asking."
 )
 @click.option(
     "--log-level", type=click.Choice([level.value for level in LogLevel]), help="Detail on standard error."

@@ -21,28 +21,48 @@ class BadCommand(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that was typed: its name without the slash, and the turn that was given, if one was."""
+    """A command that was typed: its name without the slash, the word that was given, and the number."""
 
     name: str
-    turn: int | None
+    turn: int | None = None
+    word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """A command. `forms` are what may follow its name: words, `N` for a number, `WORD` for any word."""
+
     name: str
     description: str
-    hint: str | None
-    needs_turn: bool = False
+    forms: tuple[str, ...] = ("",)
+    hint: str | None = None
 
 
 _KNOWN = (
-    _Known("turns", "List the turns of this session, those that were left included", None),
+    _Known("turns", "List the turns of this session, those that were left included"),
+    _Known("rewind", "Take the conversation back to the end of a turn (0: before the first)", ("N",), "turn"),
+    _Known("fork", "Make a new session of this one, up to a turn", ("", "N"), "turn (the last, if left out)"),
+    _Known("session", "Say how this session was brought back, and what of it is durable"),
     _Known(
-        "rewind", "Take the conversation back to the end of a turn (0: before the first)", "turn", needs_turn=True
+        "mode",
+        "Say or change what the agent may do without asking",
+        ("", "WORD"),
+        "ask, auto-edit, plan, autonomous",
     ),
-    _Known("fork", "Make a new session of this one, up to a turn", "turn (the last, if left out)"),
-    _Known("session", "Say how this session was brought back, and what of it is durable", None),
+    _Known(
+        "permissions",
+        "List the answers with “always” that were given in this session, and take them back",
+        ("", "remove N", "clear"),
+        "remove N, or clear (a list, if left out)",
+    ),
 )
+
+_PLAN: Json = {
+    "name": "plan",
+    "description": "Let the model plan carefully before it does anything (goes to the model)",
+    "input": {"hint": "what to plan"},
+}
+"""The harness's own command, which a prompt may begin with in any mode."""
 
 
 def available() -> list[Json]:
@@ -53,7 +73,7 @@ def available() -> list[Json]:
         if known.hint is not None:
             command["input"] = {"hint": known.hint}
         found.append(command)
-    return found
+    return [*found, _PLAN]
 
 
 def read(blocks: Sequence[Block]) -> Command | None:
@@ -70,15 +90,17 @@ def read(blocks: Sequence[Block]) -> Command | None:
     known = next((known for known in _KNOWN if words and words[0] == f"/{known.name}"), None)
     if known is None:
         return None
-    arguments = words[1:]
-    if len(arguments) > (known.hint is not None) or (known.needs_turn and not arguments):
-        raise BadCommand(f"It is written {_usage(known)}.")
-    if not arguments:
-        return Command(known.name, None)
-    # Not isdigit: that takes digits which int does not.
-    if not (arguments[0].isascii() and arguments[0].isdecimal() and len(arguments[0]) < 10):
-        raise BadCommand(f"{arguments[0][:40]!r} is no turn number; it is written {_usage(known)}.")
-    return Command(known.name, int(arguments[0]))
+    forms = (_matched(form.split(), words[1:]) for form in known.forms)
+    found = next((command for command in forms if command is not None), None)
+    if found is None:
+        given = " ".join(words[1:])[:40]
+        raise BadCommand(
+            f"{given!r} does not belong there; it is written {_usage(known)}."
+            if given
+            else f"It is written {_usage(known)}."
+        )
+    number, word = found
+    return Command(known.name, number, word)
 
 
 def turns_text(turns: Sequence[TurnRecord], checkpoints: Sequence[Checkpoint]) -> str:
@@ -125,7 +147,22 @@ def rewound_text(turn: int, report: ResumeReport) -> str:
     )
 
 
+def _matched(form: Sequence[str], words: Sequence[str]) -> tuple[int | None, str | None] | None:
+    """The number and the word in what was typed, None if it has another form."""
+    if len(form) != len(words):
+        return None
+    number: int | None = None
+    word: str | None = None
+    for wanted, given in zip(form, words, strict=True):
+        # Not isdigit: that takes digits which int does not.
+        if wanted == "N" and given.isascii() and given.isdecimal() and len(given) < 10:
+            number = int(given)
+        elif wanted in ("WORD", given):
+            word = given
+        else:
+            return None
+    return number, word
+
+
 def _usage(known: _Known) -> str:
-    if known.hint is None:
-        return f"/{known.name}"
-    return f"/{known.name} N" if known.needs_turn else f"/{known.name} [N]"
+    return " or ".join(f"`/{known.name} {form}`".replace(" `", "`") for form in known.forms)

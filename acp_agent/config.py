@@ -15,6 +15,7 @@ from typing import Any
 import platformdirs
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
+from acp_agent.options import Mode
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
 from sessions.report import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
@@ -48,8 +49,9 @@ class BadSettings(ValueError):
 class Settings(BaseModel):
     """All settings.
 
-    `require` refuses a load whose outcome is lower than it on the ladder; `interrupted` and `leftovers` say what
-    becomes of a turn that was cut, and of the commands that it left running.
+    `mode` is what new sessions begin in; `require` refuses a load whose outcome is lower than it on the ladder;
+    `interrupted` and `leftovers` say what becomes of a turn that was cut, and of the commands that it left
+    running.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +64,7 @@ class Settings(BaseModel):
     interrupted: OnInterrupted = OnInterrupted.KEEP
     leftovers: OnLeftovers = OnLeftovers.END
     announce: Announce = Announce.PROBLEMS
+    mode: Mode = Mode.ASK
     log_level: LogLevel = LogLevel.WARNING
 
     @field_validator("data_dir")

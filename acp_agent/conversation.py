@@ -15,23 +15,25 @@ from itertools import count
 from acp_agent import commands, prompts, translate
 from acp_agent.antigravity import ResumableAgent, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
-from acp_agent.antigravity.sdk_config import for_server
+from acp_agent.antigravity.sdk_config import AgentConfig, for_server
 from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
-from acp_agent.commands import BadCommand, Command
+from acp_agent.commands import BadCommand
 from acp_agent.config import Announce
+from acp_agent.obeying import Obeying
+from acp_agent.options import Mode
 from acp_agent.params import Setup
+from acp_agent.permissions import Verdict
 from acp_agent.prompts import Block
-from acp_agent.steps import Endpoint, HarnessError, Part, ToolUse
+from acp_agent.session_options import SessionOptions
+from acp_agent.steps import HarnessError, Part, PlanFirst, ToolUse
 from acp_agent.toolcalls import Json
 from acp_agent.translate import Shown
 from acp_agent.wire import requests
-from sessions import checkpoint, timeline
 from sessions.lease import Lease
 from sessions.report import CheckpointReport, Reason, ResumeReport
 from sessions.session import Session
 from sessions.store import Store, now
-from sessions.timeline import NoSuchPoint, NotPreserved
 
 
 class PromptFailed(Exception):
@@ -61,21 +63,27 @@ class Conversation:
         lease: Lease,
         client: Client,
         *,
-        endpoint: Endpoint,
+        options: SessionOptions,
         setup: Setup,
         wishes: Wishes,
         announce: Announce,
     ) -> None:
         self.session = session
-        self._store = store
+        self.options = options
         self._client = client
         self._announce = announce
-        self._asking = Asking(session, client)
-        config = for_server(endpoint, workspaces=(setup.folder,), mcp_servers=setup.mcp_servers, ask=self._ask)
-        self._agent = ResumableAgent(session, lease, config, folder=setup.folder, audience=self, wishes=wishes)
+        self._setup = setup
+        self._asking = Asking(session, client, folders=[setup.folder], mode=lambda: options.mode)
+        self._agent = ResumableAgent(
+            session, lease, self._config(), folder=setup.folder, audience=self, wishes=wishes
+        )
+        self._obeying = Obeying(
+            store, self._agent, self._asking, mode=lambda: options.mode, set_mode=self._set_mode_and_tell
+        )
         self._idle = asyncio.Event()
         self._idle.set()
         self._cancelling: asyncio.Future[None] | None = None
+        self._telling: asyncio.Future[None] | None = None
         self._answers = count(1)
 
     @property
@@ -102,10 +110,42 @@ class Conversation:
             for update in translate.replay(entry):
                 await self._client.update(self.session.id, update)
 
-    async def offer_commands(self) -> None:
-        """Tell the client which slash commands there are."""
+    async def opened(self) -> None:
+        """Tell the client, after the answer that opened the session, what can be done in it."""
+        # The list of models may come later than that, and must not come before it.
+        self.options.models.when_known(self._models_known)
         update: Json = {"sessionUpdate": "available_commands_update", "availableCommands": [*commands.available()]}
         await self._client.update(self.session.id, update)
+
+    def _models_known(self) -> None:
+        self._telling = asyncio.ensure_future(self._tell_options())
+
+    async def set_mode(self, mode_id: str) -> None:
+        """Be in another mode from now on, also in the middle of a turn.
+
+        Raises:
+            BadOption, StoreRefused: see `SessionOptions.set_mode`.
+        """
+        self.options.set_mode(mode_id)
+        self._asking.reconsider()
+        await self._tell_options()
+
+    async def _set_mode_and_tell(self, mode_id: str) -> None:
+        await self.set_mode(mode_id)
+        await self._tell_mode()
+
+    async def set_option(self, config_id: str, value: str) -> None:
+        """Set a config option. Another model answers from the next prompt on.
+
+        Raises:
+            BadOption, StoreRefused: see `SessionOptions.set`.
+        """
+        mode = self.options.mode
+        if self.options.set(config_id, value):
+            self._agent.reconfigure(self._config())
+        if self.options.mode is not mode:
+            self._asking.reconsider()
+            await self._tell_mode()
 
     async def prompt(self, blocks: Sequence[Block]) -> Answer:
         """Run one turn and answer when it is durable; or do what a slash command says.
@@ -128,7 +168,9 @@ class Conversation:
             except BadCommand as bad:
                 return await self._answer(str(bad), {})
             if command is not None:
-                return await self._obey(command)
+                return await self._answer(*await self._obeying.obey(command))
+            if self.options.mode is Mode.PLAN:
+                parts = (PlanFirst(), *parts)
             end = await self._agent.run(blocks, parts)
             await self._tell_if_cut_short(parts)
             report = await self._save(end, prompts.excerpt(blocks))
@@ -178,26 +220,13 @@ class Conversation:
         meta: Json = {"acp-agent/resume": report.wire()}
         await self._client.tell(self.session.id, severity, title, report.summary, meta)
 
-    async def _obey(self, command: Command) -> Answer:
-        journal = self._agent.journal
-        if command.name == "turns":
-            text = commands.turns_text(journal.all_turns(), checkpoint.every(self.session))
-            return await self._answer(text, {})
-        if command.name == "session":
-            newest = next(iter(checkpoint.newest_first(self.session)), None)
-            text = commands.session_text(self.session.id, self._agent.report, newest, journal.turn_count)
-            return await self._answer(text, {})
-        try:
-            if command.name == "fork":
-                forked = await asyncio.to_thread(timeline.fork, self._store, self.session, turn=command.turn)
-                text = f"Forked at the end of turn {forked.turn}: the new session is `{forked.session_id}`."
-                return await self._answer(text, {"acp-agent/fork": {"sessionId": forked.session_id}})
-            assert command.turn is not None
-            report = await self._agent.rewind(command.turn)
-        except (NoSuchPoint, NotPreserved) as refused:
-            return await self._answer(str(refused), {})
-        text = commands.rewound_text(command.turn, report)
-        return await self._answer(text, {"acp-agent/resume": report.wire()})
+    async def _tell_options(self) -> None:
+        update: Json = {"sessionUpdate": "config_option_update", "configOptions": self.options.config_options()}
+        await self._client.update(self.session.id, update)
+
+    async def _tell_mode(self) -> None:
+        update: Json = {"sessionUpdate": "current_mode_update", "currentModeId": self.options.mode.value}
+        await self._client.update(self.session.id, update)
 
     async def _answer(self, text: str, meta: Json) -> Answer:
         """Answer a command. It is not part of the conversation: not journalled, not replayed."""
@@ -239,12 +268,34 @@ class Conversation:
                 {"acp-agent/prompt": {"bytes": size, "passedOn": prompts.PASSED_ON}},
             )
 
-    async def _ask(self, tool: ToolUse) -> bool:
+    async def forbids(self, tool: ToolUse) -> bool:
+        """Part of `acp_agent.antigravity.sdk_config.Guard`."""
+        if self.options.mode is not Mode.PLAN or self._asking.verdict(tool) is not Verdict.REFUSE:
+            return False
+        shown = await self._agent.question(tool, await asyncio.to_thread(existing_text, tool))
+        if shown is not None:
+            await self._agent.refused(shown, "Refused: the session is in plan mode, which is read-only.")
+        return True
+
+    async def allows(self, tool: ToolUse) -> bool:
+        """Part of `acp_agent.antigravity.sdk_config.Guard`."""
         shown = await self._agent.question(tool, await asyncio.to_thread(existing_text, tool))
         if shown is None:
             return False
-        tool_call: Json = {"toolCallId": shown.key, **shown.payload}
-        allowed = await self._asking.allowed(tool, tool_call, self._agent.cancelled)
+        verdict = self._asking.verdict(tool)
+        words = "Rejected: permission was not given."
+        if verdict is Verdict.ASK:
+            tool_call: Json = {"toolCallId": shown.key, **shown.payload}
+            allowed = await self._asking.ask(tool, tool_call, self._agent.cancelled)
+        else:
+            allowed = verdict is Verdict.ALLOW
+            words = "Refused: you have always rejected this in this session; /permissions takes that back."
         if not allowed:
-            await self._agent.refused(shown)
+            await self._agent.refused(shown, words)
         return allowed
+
+    def _config(self) -> AgentConfig:
+        setup = self._setup
+        return for_server(
+            self.options.endpoint, workspaces=(setup.folder,), mcp_servers=setup.mcp_servers, guard=self
+        )

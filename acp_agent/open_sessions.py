@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from acp_agent import refusals
@@ -18,7 +19,10 @@ from acp_agent.antigravity import ResumeRefused, Wishes
 from acp_agent.client_link import Client
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation
+from acp_agent.models import ModelList
+from acp_agent.options import Options
 from acp_agent.params import Setup
+from acp_agent.session_options import SessionOptions
 from acp_agent.steps import Endpoint, HarnessError
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
@@ -30,6 +34,14 @@ from sessions.session import Session, StoreDamaged
 from sessions.store import Store, StoreTooNew, UnknownSession, now
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEndpoint:
+    """Where the model of a session is, and the models that are offered there."""
+
+    endpoint: Endpoint
+    offered: ModelList
 
 
 class OpenSessions:
@@ -45,6 +57,7 @@ class OpenSessions:
         self._store = store
         self._client_name = client_name
         self._announce = settings.announce
+        self._default_options = Options(mode=settings.mode)
         self._wishes = Wishes(
             require=settings.require, on_interrupted=settings.interrupted, on_leftovers=settings.leftovers
         )
@@ -67,15 +80,15 @@ class OpenSessions:
             session_id=session_id,
         )
 
-    def begin(self, session_id: str, setup: Setup, *, endpoint: Endpoint, client: Client) -> Conversation:
+    def begin(self, session_id: str, setup: Setup, *, model: ModelEndpoint, client: Client) -> Conversation:
         """Open a session that was made just now and that nobody else can know of."""
-        conversation = self._take(session_id, setup, endpoint, client)
+        conversation = self._take(session_id, setup, model, client)
         self._open[session_id] = conversation
         return conversation
 
     @asynccontextmanager
     async def bringing_back(
-        self, session_id: str, setup: Setup, *, endpoint: Endpoint, client: Client
+        self, session_id: str, setup: Setup, *, model: ModelEndpoint, client: Client
     ) -> AsyncIterator[tuple[Conversation, ResumeReport]]:
         """Bring a stored session back. Prompts reach it when the block is left; if the block fails it is closed.
 
@@ -85,7 +98,7 @@ class OpenSessions:
         if lock.locked():
             raise refusals.turn_in_progress(session_id, "another load")
         async with lock:
-            conversation, report = await self._bring_back(session_id, setup, endpoint, client)
+            conversation, report = await self._bring_back(session_id, setup, model, client)
             try:
                 yield conversation, report
             except BaseException:
@@ -132,7 +145,7 @@ class OpenSessions:
         await conversation.close()
 
     async def _bring_back(
-        self, session_id: str, setup: Setup, endpoint: Endpoint, client: Client
+        self, session_id: str, setup: Setup, model: ModelEndpoint, client: Client
     ) -> tuple[Conversation, ResumeReport]:
         if already := self._open.get(session_id):
             if already.busy:
@@ -140,7 +153,7 @@ class OpenSessions:
             del self._open[session_id]
             await already.close()
         with refusals.store_errors(session_id):
-            conversation = self._take(session_id, setup, endpoint, client)
+            conversation = self._take(session_id, setup, model, client)
             try:
                 return conversation, await conversation.bring_back()
             except BaseException as error:
@@ -149,7 +162,7 @@ class OpenSessions:
                     raise refusals.not_brought_back(session_id, error) from error
                 raise
 
-    def _take(self, session_id: str, setup: Setup, endpoint: Endpoint, client: Client) -> Conversation:
+    def _take(self, session_id: str, setup: Setup, model: ModelEndpoint, client: Client) -> Conversation:
         """Take a stored session's lease, open it, and make a conversation of it."""
         try:
             lease = Lease.acquire(self._store.folder(session_id), self._holder())
@@ -168,7 +181,7 @@ class OpenSessions:
                 session,
                 lease,
                 client,
-                endpoint=endpoint,
+                options=SessionOptions(session, model.endpoint, model.offered, self._default_options),
                 setup=setup,
                 wishes=self._wishes,
                 announce=self._announce,

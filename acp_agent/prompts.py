@@ -71,7 +71,7 @@ def to_parts(blocks: Sequence[Block], *, unsupported: frozenset[str] = frozenset
     size = text_size(parts)
     if size > TEXT_LIMIT:
         raise BadPrompt(f"The prompt's text has {size:,} bytes; the harness takes {TEXT_LIMIT:,} at most.")
-    if not any(isinstance(part, Media) or part.text.strip() for part in parts):
+    if not any(isinstance(part, Media) or (isinstance(part, Text) and part.text.strip()) for part in parts):
         raise BadPrompt("The prompt is empty.")
     return tuple(parts)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from acp_agent.antigravity import ResumeRefused
+from acp_agent.options import BadOption
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from sessions.journal import JournalError
@@ -34,6 +35,21 @@ def store_errors(session_id: str | None) -> Iterator[None]:
             errors.SESSION_DAMAGED,
             "The store of this session cannot be read.",
             reason="store_damaged",
+            details=str(error),
+            session_id=session_id,
+        ) from error
+
+
+@contextmanager
+def bad_options(session_id: str) -> Iterator[None]:
+    """Answer an option, value or mode that there is not."""
+    try:
+        yield
+    except BadOption as error:
+        raise AgentError(
+            errors.INVALID_PARAMS,
+            "There is no such option or value.",
+            reason="invalid_option",
             details=str(error),
             session_id=session_id,
         ) from error

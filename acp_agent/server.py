@@ -18,7 +18,9 @@ from acp_agent.antigravity import ResumeRefused, TurnInProgress
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, PromptFailed
-from acp_agent.open_sessions import OpenSessions
+from acp_agent.models import ModelList
+from acp_agent.open_sessions import ModelEndpoint, OpenSessions
+from acp_agent.options import BadOption
 from acp_agent.params import McpServerParam
 from acp_agent.prompts import BadPrompt
 from acp_agent.steps import Endpoint, HarnessError
@@ -44,6 +46,7 @@ class AgentServer:
         self._offline_url = offline_url
         self._store = Store(settings.data_dir)
         self._sessions = OpenSessions(self._store, settings, self._client_name)
+        self._models: ModelEndpoint | None = None
         self._link: ClientLink | None = None
 
     def on_connect(self, conn: acp.Client) -> None:
@@ -56,14 +59,14 @@ class AgentServer:
         self, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Make a session that can be loaded from now on, in this process and any other."""
-        endpoint = self._endpoint()
+        model = self._model()
         setup = params.new_setup(cwd, mcp_servers)
         session_id = new_session_id()
         with refusals.store_errors(session_id):
             self._store.create(session_id, cwd=str(setup.folder), client=self._client_name()).close()
-            conversation = self._sessions.begin(session_id, setup, endpoint=endpoint, client=self._client())
-        self._client().after_response(conversation.offer_commands())
-        return {"sessionId": session_id}
+            conversation = self._sessions.begin(session_id, setup, model=model, client=self._client())
+        self._client().after_response(conversation.opened())
+        return {"sessionId": session_id, **conversation.options.wire()}
 
     async def fork_session(
         self,
@@ -74,7 +77,7 @@ class AgentServer:
         **_: object,
     ) -> Json:
         """Make a session of another one, up to its last checkpoint or the turn that `_meta` names."""
-        endpoint = self._endpoint()
+        model = self._model()
         setup = params.new_setup(cwd, mcp_servers, session_id)
         turn = params.turn_to_fork_at(meta, session_id)
         try:
@@ -89,11 +92,15 @@ class AgentServer:
                 session_id=session_id,
             ) from error
         with refusals.store_errors(forked.session_id):
-            conversation = self._sessions.begin(forked.session_id, setup, endpoint=endpoint, client=self._client())
+            conversation = self._sessions.begin(forked.session_id, setup, model=model, client=self._client())
             conversation.session.update_folder(str(setup.folder))
-        self._client().after_response(conversation.offer_commands())
+        self._client().after_response(conversation.opened())
         made: Json = {"from": session_id, "turn": forked.turn, "turns": forked.turns}
-        return {"sessionId": forked.session_id, "_meta": {"acp-agent/fork": made}}
+        return {
+            "sessionId": forked.session_id,
+            **conversation.options.wire(),
+            "_meta": {"acp-agent/fork": made},
+        }
 
     async def delete_session(self, params_: dict[str, JsonValue]) -> Json:
         """Delete a session and all its files; one that is open here is closed first."""
@@ -104,27 +111,27 @@ class AgentServer:
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Bring a session back, replay all of it, and report exactly what was brought back."""
-        setup, endpoint = params.setup(cwd, mcp_servers, session_id), self._endpoint()
-        bringing_back = self._sessions.bringing_back(session_id, setup, endpoint=endpoint, client=self._client())
+        setup, model = params.setup(cwd, mcp_servers, session_id), self._model()
+        bringing_back = self._sessions.bringing_back(session_id, setup, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             with refusals.store_errors(session_id):
                 await conversation.replay()
             await self._send_info(conversation, report)
             await conversation.announce(report)
-        self._client().after_response(conversation.offer_commands())
-        return {"_meta": {"acp-agent/resume": report.wire()}}
+        self._client().after_response(conversation.opened())
+        return {**conversation.options.wire(), "_meta": {"acp-agent/resume": report.wire()}}
 
     async def resume_session(
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Bring a session back without replaying it."""
-        setup, endpoint = params.setup(cwd, mcp_servers, session_id), self._endpoint()
-        bringing_back = self._sessions.bringing_back(session_id, setup, endpoint=endpoint, client=self._client())
+        setup, model = params.setup(cwd, mcp_servers, session_id), self._model()
+        bringing_back = self._sessions.bringing_back(session_id, setup, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             await self._send_info(conversation, report)
         # The protocol forbids messages before this response, and a client without notices is told by a message.
-        self._client().after_response(_in_order(conversation.announce(report), conversation.offer_commands()))
-        return {"_meta": {"acp-agent/resume": report.wire()}}
+        self._client().after_response(_in_order(conversation.announce(report), conversation.opened()))
+        return {**conversation.options.wire(), "_meta": {"acp-agent/resume": report.wire()}}
 
     async def list_sessions(self, cwd: str | None = None, cursor: str | None = None, **_: object) -> Json:
         """A page of stored sessions, newest first."""
@@ -178,6 +185,22 @@ class AgentServer:
         except (ResumeRefused, HarnessError, HarnessStillRunning) as error:
             raise refusals.not_brought_back(session_id, error) from error
         return {"stopReason": answer.stop_reason, "_meta": answer.meta}
+
+    async def set_session_mode(self, mode_id: str, session_id: str, **_: object) -> Json:
+        """Change what may be done without asking, at once."""
+        conversation = self._sessions.conversation(session_id)
+        with refusals.store_errors(session_id), refusals.bad_options(session_id):
+            await conversation.set_mode(mode_id)
+        return {}
+
+    async def set_config_option(self, config_id: str, session_id: str, value: str | bool, **_: object) -> Json:
+        """Change the mode, the model or the thinking level; the answer has all options."""
+        conversation = self._sessions.conversation(session_id)
+        with refusals.store_errors(session_id), refusals.bad_options(session_id):
+            if not isinstance(value, str):
+                raise BadOption(f"The value of {config_id[:60]!r} must be a string: there are no switches.")
+            await conversation.set_option(config_id, value)
+        return {"configOptions": conversation.options.config_options()}
 
     async def cancel(self, session_id: str, **_: object) -> None:
         """Halt the session's turn; its prompt is answered with `cancelled`."""
@@ -238,6 +261,12 @@ class AgentServer:
                 "with --offline to try it without a model.",
             )
         return found
+
+    def _model(self) -> ModelEndpoint:
+        endpoint = self._endpoint()
+        if self._models is None or self._models.endpoint != endpoint:
+            self._models = ModelEndpoint(endpoint, ModelList(endpoint))
+        return self._models
 
     def _client_name(self) -> str:
         return handshake.client_name(self._transport.client_params)

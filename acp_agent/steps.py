@@ -91,7 +91,12 @@ class Media:
     data: bytes = field(repr=False)
 
 
-Part = Text | Media
+@dataclass(frozen=True, slots=True)
+class PlanFirst:
+    """The SDK's command to plan first. The harness makes `/plan ` of it, in its place in the prompt."""
+
+
+Part = Text | Media | PlanFirst
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +109,15 @@ class OpenAIEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class GeminiEndpoint:
-    """The Gemini API, or anything at `base_url` that speaks it. No `model` means the SDK's default."""
+    """The Gemini API, or anything at `base_url` that speaks it. No `model` means the SDK's default.
+
+    `thinking` is one of the levels that the SDK knows, None leaves it to the model.
+    """
 
     api_key: SecretStr
     model: str | None = None
     base_url: str | None = None
+    thinking: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,7 @@ class VertexEndpoint:
     """Vertex AI, with the project, location and credentials that the SDK finds in the environment."""
 
     model: str | None = None
+    thinking: str | None = None
 
 
 Endpoint = OpenAIEndpoint | GeminiEndpoint | VertexEndpoint

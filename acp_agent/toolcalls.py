@@ -53,6 +53,11 @@ def subject(tool: ToolUse) -> Subject:
     return Subject(kind, on or (f"{tool.server}/{tool.name}" if tool.server else tool.name))
 
 
+def edited_path(tool: ToolUse) -> str:
+    """The file that an edit is about, empty if it names none."""
+    return _first(tool.args, "file_path", "TargetFile") if is_edit(tool) else ""
+
+
 def opening(tool: ToolUse, *, status: str, cwd: PurePath) -> Json:
     """The fields of a `tool_call` when it is first shown, without its id."""
     payload: Json = {

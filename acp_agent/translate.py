@@ -141,12 +141,12 @@ class Translator:
             self._created.add(shown.key)
         return shown
 
-    def refused(self, key: str) -> ToolShown:
-        """The answer to a question was no. If the turn has ended meanwhile, the call stays as it was closed."""
+    def refused(self, key: str, words: str) -> ToolShown:
+        """A call may not run; `words` say why. If the turn has ended meanwhile, the call stays as it is."""
         self._asked = [(other, subject) for other, subject in self._asked if other != key]
         if not self._is_open(key):
             return ToolShown(key, self._calls[key], {}, first=False)
-        return self._close(key, "Rejected: permission was not given.")
+        return self._close(key, words)
 
     def finish(self, how: Literal["ended", "cancelled", "failed"]) -> list[Shown]:
         """The end of the turn: whatever is still open is closed."""

@@ -36,6 +36,9 @@ from sessions.trajectory import TrajectoryProblem
 NOTE = "note"
 """The key in the session's memory of what the model is told with the next prompt."""
 
+OPTIONS = "options"
+"""The key of what the user has set for the session, which its forks begin with."""
+
 INTENT = "restoring.json"
 """The file in the session's folder in which what is to be done is written down until it is done. Not in the store:
 a load that comes to nothing must be able to leave the store as it was."""
@@ -228,6 +231,8 @@ def fork(store: Store, source: Session, *, turn: int | None = None, session_id: 
                 changes = {(row.table, row.row_id): row for row in held}
                 chain.store(new, replace(branch.checkpoint, base=0), changes)
                 copying.write_trajectory(folder, new_id, held, branch.checkpoint)
+            kept = db.execute("SELECT key, value FROM memory WHERE key = ?", (OPTIONS,)).fetchall()
+            new.executemany("INSERT INTO memory (key, value) VALUES (?, ?)", kept)
             if line and line[-1].stop_reason == INTERRUPTED:
                 new.execute("INSERT INTO memory (key, value) VALUES (?, ?)", (NOTE, json.dumps(CUT_NOTE)))
             new.execute("COMMIT")

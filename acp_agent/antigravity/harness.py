@@ -32,6 +32,7 @@ from acp_agent.steps import (
     HarnessNotStarted,
     HarnessRefused,
     Part,
+    PlanFirst,
     Source,
     Status,
     Step,
@@ -214,6 +215,8 @@ class Harness:
 def _content(part: Part) -> Any:
     if isinstance(part, Text):
         return part.text
+    if isinstance(part, PlanFirst):
+        return types.SlashCommand(name=types.BuiltinSlashCommandName.PLAN)
     kind = types.Image if part.mime_type.startswith("image/") else types.Document
     return kind(mime_type=part.mime_type, data=part.data)
 

@@ -106,6 +106,7 @@ class ResumableAgent:
         self._wishes = wishes or Wishes()
         self._journal = Journal(session)
         self._harness: Harness | None = None
+        self._opened_with: AgentConfig | None = None
         self._saving = Saving(session, self._journal)
         self._note = session.recall("note")
         self._turn: _Turn | None = None
@@ -319,10 +320,14 @@ class ResumableAgent:
         await self._show([shown])
         return shown
 
-    async def refused(self, shown: ToolShown) -> None:
-        """Show that a tool call was answered with no."""
+    async def refused(self, shown: ToolShown, words: str) -> None:
+        """Show that a tool call may not run, and why."""
         if self._turn is not None:
-            await self._show([self._turn.translator.refused(shown.key)])
+            await self._show([self._turn.translator.refused(shown.key, words)])
+
+    def reconfigure(self, config: AgentConfig) -> None:
+        """Let the turns from the next one on run with another configuration; the harness is opened anew for it."""
+        self._config = config
 
     async def drop_harness(self) -> None:
         """Close the harness in order; the next turn opens another."""
@@ -387,7 +392,7 @@ class ResumableAgent:
                 await self._audience.show(item)
 
     async def _ready_harness(self) -> Harness:
-        if self._harness is None or not self._harness.alive:
+        if self._harness is None or not self._harness.alive or self._opened_with is not self._config:
             report = await self.bring_back()
             if report.reason is not Reason.NEVER_PROMPTED:
                 await self._audience.reopened(report)
@@ -401,6 +406,7 @@ class ResumableAgent:
             self.try_to_store(lambda: self.session.remember("note", self._note))
 
     async def _open_harness(self, exists: bool, primer: str | None) -> Harness:
+        self._opened_with = self._config
         place = Place(self.session.id, self.session.trajectory_dir, self.session.app_data_dir, primer)
         return await Harness.open(self._config, place, exists=exists)
 

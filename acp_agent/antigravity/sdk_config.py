@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from google.antigravity import LocalAgentConfig, types
+from google.antigravity import LocalAgentConfig, models, types
 from google.antigravity.connections.local.local_connection_config import BaseLocalAgentConfig
 from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
 from google.antigravity.hooks import policy
@@ -29,7 +29,24 @@ class AgentConfig(Protocol):
         """A copy with other values."""
 
 
-AskPermission = Callable[[ToolUse], Awaitable[bool]]
+class Guard(Protocol):
+    """Decides about the calls of tools that write, execute, or belong to an MCP server."""
+
+    async def forbids(self, tool: ToolUse) -> bool:
+        """Whether the session's mode forbids a call, whatever a user would say. Asked first."""
+
+    async def allows(self, tool: ToolUse) -> bool:
+        """Whether a call may run."""
+
+
+DEFAULT_MODEL = models.DEFAULT_MODEL
+"""The Gemini model that is used if none is named."""
+
+PLAN_MODE = (
+    "The session is in plan mode, which is read-only: nothing may be changed, executed or sent until the user "
+    "leaves it. Look, think, and describe what you would do, or write it down as an artifact."
+)
+"""What the model is told when the mode forbids a call."""
 
 GUARDED_TOOLS = ("create_file", "edit_file", "run_command", "generate_image", "run_workflow")
 """The SDK's tools that write or execute: each asks before it runs."""
@@ -49,27 +66,37 @@ class Place:
 
 
 def for_server(
-    endpoint: Endpoint, *, workspaces: Sequence[Path], mcp_servers: Sequence[McpServer], ask: AskPermission
+    endpoint: Endpoint, *, workspaces: Sequence[Path], mcp_servers: Sequence[McpServer], guard: Guard
 ) -> AgentConfig:
     """The configuration of an agent that asks before it writes or executes anything.
 
     Args:
         endpoint: where the model is.
         workspaces: the folders it works in.
-        mcp_servers: servers whose tools it has; all of them ask.
-        ask: answers whether a tool may run.
+        mcp_servers: servers whose tools it has; all of them are guarded.
+        guard: decides about its calls.
     """
 
+    async def forbidden(call: types.ToolCall) -> bool:
+        return await guard.forbids(_tool(call))
+
     async def answer(call: Any) -> bool:
-        return await ask(ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name))
+        return await guard.allows(_tool(call))
 
     servers = [
         types.McpStdioServer(name=server.name, command=server.command, args=list(server.args), env=server.env)
         for server in mcp_servers
     ]
-    policies: list[Any] = [policy.ask_user(tool, handler=answer, name=tool) for tool in GUARDED_TOOLS]
-    for server in servers:
-        policies.extend(policy.ask_user(server, handler=answer, name=server.name))
+    policies: list[Any] = []
+    for name, target in [
+        *((tool, tool) for tool in GUARDED_TOOLS),
+        *((server.name, server) for server in servers),
+    ]:
+        # The SDK gives the whole call only to a predicate whose parameter has the annotation of a call.
+        refusing = policy.deny(target, when=forbidden, name=f"plan mode: {name}", reason=PLAN_MODE)
+        asking = policy.ask_user(target, handler=answer, name=name)
+        for made in (refusing, asking):
+            policies.extend(made if isinstance(made, list) else [made])
     policies.append(policy.allow("*"))
     common: dict[str, Any] = {
         "workspaces": [str(path) for path in workspaces],
@@ -79,17 +106,22 @@ def for_server(
     }
     if isinstance(endpoint, OpenAIEndpoint):
         return _typed(LocalOpenAIAgentConfig(model=endpoint.model, base_url=endpoint.base_url, **common))
+    thinking = models.ThinkingLevel(endpoint.thinking) if endpoint.thinking else None
+    options = types.GeminiModelOptions(thinking_level=thinking)
     if isinstance(endpoint, GeminiEndpoint):
         key = endpoint.api_key.get_secret_value()
-        if endpoint.base_url is None:
-            return _typed(LocalAgentConfig(api_key=key, model=endpoint.model, **common))
-        target = types.ModelTarget(
-            name=endpoint.model,
-            types=[types.ModelType.TEXT],
-            endpoint=types.GeminiAPIEndpoint(base_url=endpoint.base_url, api_key=key),
-        )
-        return _typed(LocalAgentConfig(api_key=key, models=[target], **common))
-    return _typed(LocalAgentConfig(vertex=True, model=endpoint.model, **common))
+        served = types.GeminiAPIEndpoint(base_url=endpoint.base_url, api_key=key, options=options)
+        return _typed(LocalAgentConfig(api_key=key, models=[_text_model(endpoint.model, served)], **common))
+    vertex = types.VertexEndpoint(options=options)
+    return _typed(LocalAgentConfig(vertex=True, models=[_text_model(endpoint.model, vertex)], **common))
+
+
+def _text_model(name: str | None, endpoint: Any) -> Any:
+    return types.ModelTarget(name=name or DEFAULT_MODEL, types=[types.ModelType.TEXT], endpoint=endpoint)
+
+
+def _tool(call: Any) -> ToolUse:
+    return ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name)
 
 
 def _typed(config: Any) -> AgentConfig:

@@ -4,7 +4,7 @@ The harness gives a tool's answer the role "model" or "user", and puts the answe
 content; a `functionResponse` part is therefore a message of its own here, as it is in the other dialect.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import AliasGenerator, BaseModel, ConfigDict, JsonValue, ValidationError
@@ -13,6 +13,9 @@ from pydantic.alias_generators import to_camel
 from acp_agent.offline.dialect import BadRequestError, Piece, compact_json, estimate_usage, image_from_base64
 from acp_agent.offline.model_request import Image, Message, ModelRequest, Role, ToolCall
 from acp_agent.offline.reply import Answer, Ending
+
+WINDOW = 1_048_576
+"""How many tokens a request may have, as the list of models says; nothing here counts them."""
 
 _STATUS_NAMES = {
     400: "INVALID_ARGUMENT",
@@ -107,6 +110,19 @@ class GeminiDialect:
             yield _event(frame, {"functionCall": call})
         if answer.ending is Ending.COMPLETE:
             yield _event(frame, {"text": ""}, finish_reason="STOP")
+
+    def models(self, names: Sequence[str]) -> bytes:
+        """The list of models, on one page."""
+        listed: list[JsonValue] = [
+            {
+                "name": f"models/{name}",
+                "displayName": name.replace("-", " ").capitalize(),
+                "inputTokenLimit": WINDOW,
+                "supportedGenerationMethods": ["generateContent"],
+            }
+            for name in names
+        ]
+        return compact_json({"models": listed})
 
     def error(self, status: int, message: str) -> bytes:
         """The error object of this dialect."""

@@ -22,6 +22,9 @@ _WORKSPACES = re.compile(r"<user_information>.*?^Active Workspaces:\n((?:- [^\n]
 _NOTE = re.compile(r"<acp-agent-note>(.*?)</acp-agent-note>(?:\r?\n)?", re.DOTALL)
 
 
+_PLAN = "/plan "
+
+
 class Role(StrEnum):
     """Who a message is from. The harness itself speaks as `USER`; see `ModelRequest.turns`."""
 
@@ -64,11 +67,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class UserTurn:
-    """What the user sent in one turn: the prompt as typed, and the note that the agent put before it."""
+    """What the user sent in one turn: the prompt as typed, and the note that the agent put before it.
+
+    `plan` says whether the agent put the harness's command to plan first between the two.
+    """
 
     prompt: str
     note: str | None
     images: tuple[Image, ...]
+    plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,7 @@ def _unwrap(text: str) -> str | None:
 
 def _turn(text: str, images: tuple[Image, ...]) -> UserTurn:
     found = _NOTE.match(text)
-    if found is None:
-        return UserTurn(prompt=text, note=None, images=images)
-    return UserTurn(prompt=text[found.end() :], note=found[1].strip(), images=images)
+    rest = text[found.end() :] if found else text
+    prompt = rest.removeprefix(_PLAN)
+    note = found[1].strip() if found else None
+    return UserTurn(prompt=prompt, note=note, images=images, plan=prompt != rest)

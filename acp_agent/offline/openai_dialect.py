@@ -1,6 +1,6 @@
 """The OpenAI-compatible dialect: `POST …/v1/chat/completions`, streamed or not, and `GET …/v1/models`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -91,14 +91,12 @@ class OpenAiDialect:
         kind = "invalid_request_error" if status < 500 else "server_error"
         return compact_json({"error": {"message": message, "type": kind, "param": None, "code": None}})
 
-    def models(self, name: str) -> bytes:
-        """The list of models, which is one."""
-        return compact_json(
-            {
-                "object": "list",
-                "data": [{"id": name, "object": "model", "created": 0, "owned_by": "acp-agent"}],
-            }
-        )
+    def models(self, names: Sequence[str]) -> bytes:
+        """The list of models."""
+        data: list[JsonValue] = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "acp-agent"} for name in names
+        ]
+        return compact_json({"object": "list", "data": data})
 
 
 def _message(wire: _Message) -> Message:

@@ -30,7 +30,10 @@ from acp_agent.offline.openai_dialect import OpenAiDialect
 from acp_agent.offline.reply import Answer, Ending, Failure
 
 MODEL_NAME = "offline"
-"""The name to configure. Any other is answered as well: there is one model here."""
+"""The name to configure. Any other is answered as well: all names stand for the same model."""
+
+MODELS = (MODEL_NAME, "offline-second")
+"""The names that are listed."""
 
 MAX_BODY = 64 * 1024 * 1024
 """The largest request body that is read, in bytes."""
@@ -185,7 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self._path_after_token() == "v1/models":
-            self._send(HTTPStatus.OK, _OPENAI.models(MODEL_NAME))
+            self._send(HTTPStatus.OK, _OPENAI.models(MODELS))
+        elif self._path_after_token() == "v1beta/models":
+            self._send(HTTPStatus.OK, _GEMINI.models(MODELS))
         else:
             self._send_not_found()
 

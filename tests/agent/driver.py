@@ -102,6 +102,9 @@ async def allow(_: Json) -> str | None:
     return "allow_once"
 
 
+OPTIONS = "config_option_update"
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """A request that was sent: its id, and what its answer will be."""
@@ -119,6 +122,7 @@ class Agent:
     received: list[Json] = field(default_factory=list)
     questions: list[Json] = field(default_factory=list)
     withdrawn: list[Json] = field(default_factory=list)
+    option_updates: list[Json] = field(default_factory=list)
     garbage: list[str] = field(default_factory=list)
     initialized: Json = field(default_factory=dict)
     lines: list[bytes] = field(default_factory=list)
@@ -136,7 +140,10 @@ class Agent:
         # The SDK knows no notices yet (acp-facts 3.3, item 4).
         if isinstance(update, dict) and update["sessionUpdate"] != "notice":
             SessionNotification.model_validate(params)
-        self.received.append({"method": method, **params})
+        if isinstance(update, dict) and update["sessionUpdate"] == OPTIONS:
+            self.option_updates.append(update)
+        else:
+            self.received.append({"method": method, **params})
         self._changed.set()
 
     async def requested(self, method: str, params: Json) -> Json:
@@ -242,12 +249,15 @@ class Agent:
         return found
 
     def order(self) -> list[str]:
-        """The kinds of what was received in the order of the wire: updates by their kind, and answers."""
+        """The kinds of what was received in the order of the wire: updates by their kind, and answers.
+
+        Updates of the options are left out: when the list of models comes is chance.
+        """
         kinds: list[str] = []
         for line in self.lines:
             message = json.loads(line)
             kinds.append(message["params"]["update"]["sessionUpdate"] if "method" in message else "answer")
-        return kinds
+        return [kind for kind in kinds if kind != OPTIONS]
 
     def shown(self) -> tuple[Item, ...]:
         """What a client shows of all that it received, without what is not part of the transcript."""

@@ -130,6 +130,7 @@ async def test_status_opens_nothing(world: World) -> None:
     [
         ("allow_once", True, False),
         ("allow_always", True, True),
+        ("allow_always_folders", True, True),
         ("reject_once", False, False),
         ("reject_always", False, True),
     ],
@@ -138,30 +139,36 @@ async def test_permission_answers(world: World, option: str, allowed: bool, last
     async def choose(_: Json) -> str | None:
         return option
 
+    widely = option == "allow_always_folders"
     async with world.agent() as agent:
         agent.choose = choose
         session_id = await agent.new(world.workspace)
         await agent.prompt(session_id, "!write_to_file a.txt one")
         assert (world.workspace / "a.txt").exists() is allowed
-        await agent.prompt(session_id, "!write_to_file b.txt two")
+        await agent.prompt(session_id, "!write_to_file a.txt two")
         assert len(agent.questions) == (1 if lasts else 2)
         options = agent.questions[0]["options"]
         assert isinstance(options, list)
         assert [item["kind"] for item in options if isinstance(item, dict)] == [
             "allow_once",
             "allow_always",
+            "allow_always",
             "reject_once",
             "reject_always",
         ]
+        asked = len(agent.questions)
+        await agent.prompt(session_id, "!write_to_file b.txt three")
+        assert len(agent.questions) == asked + (not widely)
+        asked = len(agent.questions)
         await agent.prompt(session_id, "!run_command touch c.txt")
-        assert len(agent.questions) == (2 if lasts else 3), "a rule about edits says nothing about commands"
+        assert len(agent.questions) == asked + 1, "a rule about edits says nothing about commands"
         await agent.kill()
     async with world.agent() as agent:
         agent.choose = choose
         await agent.load(session_id, world.workspace)
-        await agent.prompt(session_id, "!write_to_file d.txt three")
+        await agent.prompt(session_id, "!write_to_file a.txt four")
         assert len(agent.questions) == (0 if lasts else 1)
-        assert (world.workspace / "d.txt").exists() is allowed
+        assert (world.workspace / "a.txt").exists() is allowed
 
 
 async def test_model_failure_is_an_error_and_the_session_goes_on(world: World) -> None:

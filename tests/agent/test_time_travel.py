@@ -53,6 +53,9 @@ async def test_commands_are_offered_and_listed(world: World) -> None:
             "rewind",
             "fork",
             "session",
+            "mode",
+            "permissions",
+            "plan",
         ]
         assert await command(agent, session_id, "/turns") == ("This session has no turns yet.", {})
         await agent.prompt(session_id, TURNS[0])

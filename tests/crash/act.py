@@ -115,16 +115,22 @@ def _checkpoint(data_dir: Path, session_id: str, user_turns: int) -> dict[str, o
     return {"ok": True, "turn": stored.turn}
 
 
-async def _with_harness(what: str, data_dir: Path, session_id: str, *more: str) -> dict[str, object]:
-    """Bring the session back; if the turn is to stay unsaved, run one and die before its checkpoint."""
+class _Everything:
+    """A guard that lets everything run."""
 
-    async def allow(_: ToolUse) -> bool:
+    async def forbids(self, tool: ToolUse) -> bool:
+        return False
+
+    async def allows(self, tool: ToolUse) -> bool:
         return True
 
+
+async def _with_harness(what: str, data_dir: Path, session_id: str, *more: str) -> dict[str, object]:
+    """Bring the session back; if the turn is to stay unsaved, run one and die before its checkpoint."""
     base_url, workspace, *prompts = more
     asyncio.get_running_loop().set_default_executor(_Inline())
     endpoint = OpenAIEndpoint(base_url=base_url, model="offline")
-    config = for_server(endpoint, workspaces=[Path(workspace)], mcp_servers=[], ask=allow)
+    config = for_server(endpoint, workspaces=[Path(workspace)], mcp_servers=[], guard=_Everything())
     try:
         with refusals.store_errors(session_id):
             async with ResumableAgent.open(config, data_dir=data_dir, session_id=session_id) as agent:

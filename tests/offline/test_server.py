@@ -18,7 +18,7 @@ from acp_agent.offline.decide import decide
 from acp_agent.offline.gemini_dialect import GeminiDialect
 from acp_agent.offline.openai_dialect import OpenAiDialect
 from acp_agent.offline.reply import Answer
-from acp_agent.offline.server import MAX_BODY
+from acp_agent.offline.server import MAX_BODY, MODELS
 from tests.offline.conversations import Prompt, gemini_body, openai_body
 
 SECONDS = 20
@@ -98,9 +98,12 @@ def test_an_unstreamed_answer_is_one_json_object(model: OfflineModel) -> None:
     assert completion["choices"][0]["message"]["content"] == "word1 word2"
 
 
-def test_the_model_is_listed(model: OfflineModel) -> None:
+def test_the_models_are_listed(model: OfflineModel) -> None:
     with send(f"{model.openai_url}/models") as response:
-        assert [entry["id"] for entry in json.loads(response.read())["data"]] == ["offline"]
+        assert [entry["id"] for entry in json.loads(response.read())["data"]] == list(MODELS)
+    with send(f"{model.gemini_url}/v1beta/models?pageSize=9") as response:
+        listed = json.loads(response.read())["models"]
+        assert [entry["name"] for entry in listed] == [f"models/{name}" for name in MODELS]
 
 
 @pytest.mark.parametrize(

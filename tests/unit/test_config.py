@@ -22,6 +22,7 @@ VALUES: dict[str, tuple[object, object, object]] = {
     "interrupted": ("rollback", "keep", "rollback"),
     "leftovers": ("report", "end", "report"),
     "announce": ("always", "never", "always"),
+    "mode": ("plan", "autonomous", "auto-edit"),
     "log_level": ("debug", "info", "error"),
 }
 
@@ -33,6 +34,7 @@ BAD: dict[str, object] = {
     "interrupted": "forget",
     "leftovers": "spare",
     "announce": "sometimes",
+    "mode": "yolo",
     "log_level": "loud",
 }
 

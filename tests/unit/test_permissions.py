@@ -1,104 +1,172 @@
-"""What one "always" covers, and that nothing is allowed without a clear yes."""
+"""What may run by mode and rule, what one "always" covers, and that nothing is allowed without a clear yes."""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from acp_agent import permissions
+from acp_agent.options import Mode
+from acp_agent.permissions import Rule, Scope, Verdict
 from acp_agent.steps import ToolUse
-from acp_agent.toolcalls import subject
 
 CREATE = ToolUse("create_file", {"TargetFile": "/project/a.txt", "CodeContent": "a", "Overwrite": True})
 EDIT = ToolUse("edit_file", {"TargetFile": "/project/b.txt", "TargetContent": "a", "ReplacementContent": "b"})
-COMMAND = ToolUse("run_command", {"CommandLine": "make test", "Cwd": "/project", "WaitMsBeforeAsync": 500})
 MCP = ToolUse("deploy", {"target": "production"}, server="ops")
+IMAGE = ToolUse("generate_image", {"Prompt": "a cat"})
 
-ARGUMENTS = st.dictionaries(
-    st.sampled_from(["TargetFile", "file_path", "CommandLine", "command_line", "query"]), st.text(max_size=9)
+
+def command(line: str, at: str = "/project") -> ToolUse:
+    return ToolUse("run_command", {"CommandLine": line, "Cwd": at, "WaitMsBeforeAsync": 500})
+
+
+TOOLS = st.sampled_from([CREATE, EDIT, MCP, IMAGE, command("make test"), command("npm test -- -x"), command("ls")])
+LINES = st.one_of(
+    st.text(max_size=30),
+    st.lists(
+        st.sampled_from([*"abgit ;&|<>$()`\n\\\"'*?!{}~#=-", "git ", "push ", "&& ", "rm -r ."]), max_size=9
+    ).map("".join),
 )
-TOOLS = st.builds(
-    ToolUse,
-    name=st.sampled_from(["create_file", "edit_file", "run_command", "view_file", "generate_image", "deploy", ""]),
-    args=ARGUMENTS,
-    server=st.sampled_from([None, None, "ops", "files"]),
+RULES = st.builds(
+    Rule,
+    st.sampled_from(list(Scope)),
+    st.sampled_from(["/project/a.txt", "make test", "npm test", "ops/deploy", "generate_image", "ls", ""]),
+    st.booleans(),
+    st.sampled_from(["", "/project", "/elsewhere"]),
 )
+SHELL = set(";&|<>$`\n\r\\*?~#!(){}[]^")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["scope", "on", "allow", "at"]), inner)
+    ),
 )
 
 
-def test_a_rule_covers_all_edits_one_command_line_or_one_tool() -> None:
-    assert permissions.rule(CREATE) == permissions.rule(EDIT) == "edit"
-    assert permissions.rule(COMMAND) == "execute:make test"
-    assert permissions.rule(MCP) == "tool:ops/deploy"
-    assert permissions.rule(ToolUse("deploy", {}, server="other")) == "tool:other/deploy"
-    assert permissions.rule(ToolUse("deploy", {})) == "tool:/deploy"
-
-
-@given(TOOLS, TOOLS)
-def test_two_calls_share_a_rule_only_if_they_are_edits_the_same_command_or_the_same_tool(
-    one: ToolUse, other: ToolUse
+@given(TOOLS, st.sampled_from(Mode), st.lists(RULES, max_size=4), st.booleans())
+def test_the_first_line_of_the_table_that_applies_decides(
+    tool: ToolUse, mode: Mode, rules: list[Rule], inside: bool
 ) -> None:
-    same_tool = (one.server, one.name) == (other.server, other.name)
-    own = one.server is None and other.server is None
-    kinds = {subject(one).kind, subject(other).kind}
-    same_kind = own and (kinds == {"edit"} or (kinds == {"execute"} and subject(one).on == subject(other).on))
-    expected = same_kind if own and kinds & {"edit", "execute"} else same_tool
-    assert (permissions.rule(one) == permissions.rule(other)) == expected
+    edit = tool in (CREATE, EDIT)
+    covering = [rule for rule in rules if rule.covers(tool, inside=inside)]
+    assert permissions.verdict(tool, mode, rules, inside=inside, artifact=edit) is Verdict.ALLOW or not edit
+    found = permissions.verdict(tool, mode, rules, inside=inside, artifact=False)
+    if mode is Mode.PLAN or any(not rule.allow for rule in covering):
+        assert found is Verdict.REFUSE
+    elif mode is Mode.AUTONOMOUS or (mode is Mode.AUTO_EDIT and edit and inside) or covering:
+        assert found is Verdict.ALLOW
+    else:
+        assert found is Verdict.ASK
 
 
-def test_an_mcp_tool_with_the_name_of_a_harness_tool_is_not_covered_by_its_rule() -> None:
-    for own in (CREATE, EDIT, COMMAND):
-        named_alike = ToolUse(own.name, own.args, server="ops")
-        assert permissions.rule(named_alike) == f"tool:ops/{own.name}"
-        assert [option["name"] for option in permissions.options(named_alike)] == [
-            "Allow",
-            "Always allow this tool in this session",
-            "Reject",
-            "Always reject this tool in this session",
-        ]
+@given(LINES, LINES)
+def test_no_command_that_is_more_than_a_program_and_its_arguments_matches_by_its_beginning(
+    line: str, more: str
+) -> None:
+    begins = permissions.prefix(command(line))
+    if begins:
+        # What a shell makes of it is those two words, and arguments.
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            words = line.split()
+        assert words[:2] == begins.split(" ")
+        assert not set(line) & set(";&|<>$`\n\r\\*?~#!(){}[]^")
+    longer = f"git push {line}{more}"
+    covered = Rule(Scope.PREFIX, "git push", allow=True, at="/project").covers(command(longer), inside=False)
+    assert covered == (not set(longer) & SHELL and permissions.prefix(command(longer)) == "git push")
 
 
-def test_the_options_say_what_their_answers_mean() -> None:
-    scopes = {"all edits": EDIT, "this command": COMMAND, "this tool": MCP}
-    for scope, tool in scopes.items():
-        offered = {str(option["optionId"]): option for option in permissions.options(tool)}
-        assert all(option["kind"] == option_id for option_id, option in offered.items())
-        for option_id, option in offered.items():
-            allows, lasts = permissions.answer(option_id)
-            assert ("allow" in str(option["name"]).lower()) == allows
-            assert ("reject" in str(option["name"]).lower()) == (not allows)
-            assert (
-                f"lways {'allow' if allows else 'reject'} {scope} in this session" in str(option["name"])
-            ) == lasts
-        assert {permissions.answer(option_id) for option_id in offered} == {
-            (True, False),
-            (True, True),
-            (False, False),
-            (False, True),
-        }
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("npm test", "npm test"),
+        ("git log --oneline -5 'a b'", "git log"),
+        ("cargo build:all --x=/y", "cargo build:all"),
+        ("git", ""),
+        ("git -c core.pager=x log", ""),
+        ("npm test; rm -r .", ""),
+        ("npm test && true", ""),
+        ("npm test | tee x", ""),
+        ("npm test > /etc/passwd", ""),
+        ("npm test $(id)", ""),
+        ("npm test `id`", ""),
+        ("npm test\nrm -r .", ""),
+        ("npm test &", ""),
+        ("npm  test", ""),
+        (" npm test", ""),
+        ("python3 tool.py", ""),
+        ("python3.12 m", ""),
+        ("bash build", ""),
+        ("sudo make", ""),
+        ("./npm test", ""),
+        ("A=1 npm test", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_command_begins_with(line: str, expected: str) -> None:
+    assert permissions.prefix(command(line)) == expected
 
 
-@given(st.none() | st.text())
-def test_nothing_but_a_clear_yes_allows(option_id: str | None) -> None:
-    allows, lasts = permissions.answer(option_id)
-    assert allows == (option_id in ("allow_once", "allow_always"))
-    assert lasts == (option_id in ("allow_always", "reject_always"))
+def test_a_rule_about_a_command_holds_for_its_directory_and_no_other_tool() -> None:
+    exact = Rule(Scope.COMMAND, "make test", allow=True, at="/project")
+    assert exact.covers(command("make test"), inside=False)
+    assert not exact.covers(command("make test", "/elsewhere"), inside=False)
+    assert not exact.covers(command("make test x"), inside=False)
+    for own in (CREATE, EDIT, command("make test")):
+        named_alike = replace(own, server="ops")
+        rules = [exact, Rule(Scope.FILE, "/project/a.txt", allow=True), Rule(Scope.FOLDERS, "", allow=True)]
+        assert not any(rule.covers(named_alike, inside=True) for rule in rules)
+        assert Rule(Scope.TOOL, f"ops/{own.name}", allow=True).covers(named_alike, inside=False)
+        assert not Rule(Scope.TOOL, own.name, allow=True).covers(own, inside=True)
 
 
-@given(st.dictionaries(st.text(), st.booleans()))
-def test_kept_rules_come_back(rules: dict[str, bool]) -> None:
-    assert permissions.rules_from(dict[str, JsonValue](rules)) == rules
+@given(TOOLS, st.booleans(), st.none() | st.text())
+def test_the_options_do_what_they_say_and_nothing_else_allows(
+    tool: ToolUse, inside: bool, stranger: str | None
+) -> None:
+    offered = permissions.choices(tool, inside=inside)
+    ids = [choice.id for choice in offered]
+    assert len(set(ids)) == len(ids)
+    assert {choice.kind for choice in offered} == {"allow_once", "allow_always", "reject_once", "reject_always"}
+    for choice in offered:
+        assert choice.kind == f"{'allow' if choice.allow else 'reject'}_{'always' if choice.rule else 'once'}"
+        assert permissions.chosen(offered, choice.id) == choice
+        if choice.rule is not None:
+            assert choice.rule.allow == choice.allow
+            assert choice.rule.covers(tool, inside=inside)
+            after = permissions.verdict(tool, Mode.ASK, [choice.rule], inside=inside, artifact=False)
+            assert after is (Verdict.ALLOW if choice.allow else Verdict.REFUSE)
+    if stranger not in ids:
+        nothing = permissions.chosen(offered, stranger)
+        assert (nothing.allow, nothing.rule) == (False, None)
+
+
+def test_what_is_too_long_for_a_rule_is_offered_once_only() -> None:
+    offered = permissions.choices(command("x" * permissions.LONGEST_RULE), inside=False)
+    assert [choice.kind for choice in offered] == ["allow_once", "reject_once"]
+
+
+@given(st.lists(RULES, max_size=5), RULES)
+def test_rules_are_kept_and_the_last_word_counts(rules: list[Rule], last: Rule) -> None:
+    kept = permissions.with_rule(rules, last)
+    assert permissions.rules_from(permissions.stored(kept)) == kept
+    assert kept[-1] == last
+    assert replace(last, allow=not last.allow) not in kept
+    text = permissions.rules_text(kept, Mode.ASK)
+    assert text.count("\n| ") == len(kept) + 1
+    assert permissions.rules_text([], Mode.PLAN).startswith("The session is in *plan* mode.")
 
 
 @given(JSON)
-def test_a_damaged_store_adds_no_rule(stored: JsonValue) -> None:
-    answers = (
-        {name: value for name, value in stored.items() if value is True or value is False}
-        if (isinstance(stored, dict))
-        else {}
-    )
-    assert permissions.rules_from(stored) == answers
+def test_a_damaged_store_adds_no_rule(kept: JsonValue) -> None:
+    for rule in permissions.rules_from(kept):
+        assert isinstance(kept, list)
+        assert {"scope": rule.scope.value, "on": rule.on, "allow": rule.allow, "at": rule.at}.items() <= max(
+            (item.items() for item in kept if isinstance(item, dict) and item.get("on") == rule.on), key=len
+        )

@@ -161,7 +161,9 @@ def tool_lanes(draw: st.DrawFn, index: int) -> Lane:
         lane.moves.append(ask)
         answer = draw(st.sampled_from(["allowed", "allowed", "refused", "none"]))
         if answer == "refused":
-            lane.moves.append(lambda translator: [translator.refused(asked[0].key)])
+            lane.moves.append(
+                lambda translator: [translator.refused(asked[0].key, "Rejected: permission was not given.")]
+            )
             lane.send(Step(index, Source.MODEL, Status.ERROR, error="denied"))
         if answer != "allowed":
             return lane
@@ -326,7 +328,7 @@ def asked(tool: ToolUse, existing: str | None, *then: Step, allowed: bool = True
     def move(translator: Translator) -> list[Shown]:
         shown: list[Shown] = [translator.question(tool, existing)]
         if not allowed:
-            shown.append(translator.refused(shown[0].key))
+            shown.append(translator.refused(shown[0].key, "Rejected: permission was not given."))
         return shown + [item for step in then for item in translator.step(step)]
 
     return move
@@ -394,7 +396,12 @@ def test_the_last_error_of_a_failed_turn_is_not_shown_as_a_tool_call(how: End) -
 def test_a_step_belongs_to_the_first_question_about_its_subject_that_was_not_refused() -> None:
     translator = Translator(1, CWD)
     refused, first, second = (translator.question(EDIT, "one\ntwo\n") for _ in range(3))
-    shown: list[Shown] = [refused, first, second, translator.refused(refused.key)]
+    shown: list[Shown] = [
+        refused,
+        first,
+        second,
+        translator.refused(refused.key, "Rejected: permission was not given."),
+    ]
     shown += translator.step(tool_step(Status.DONE, EDITED, index=4))
     statuses = [body["status"] for body in live(shown).values()]
     assert statuses == ["failed", "completed", "pending"]
@@ -406,7 +413,7 @@ def test_an_answer_that_comes_after_the_end_of_the_turn_changes_nothing() -> Non
     translator = Translator(1, CWD)
     question = translator.question(COMMAND, None)
     closed = translator.finish("cancelled")
-    late = translator.refused(question.key)
+    late = translator.refused(question.key, "Rejected: permission was not given.")
     assert live([question, *closed, late]) == live([question, *closed]) == replayed([question, *closed, late])
 
 

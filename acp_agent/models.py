@@ -1,0 +1,128 @@
+"""The models that an endpoint offers, asked once and in the background: no session waits for the list.
+
+OpenAI-compatible endpoints list theirs at `/models`, the Gemini API at `/v1beta/models`, in pages. Vertex AI has
+no list that a key alone can read, so there the model that is set is the only one offered. An endpoint that
+cannot be reached, or answers with something else, offers what is set as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from typing import Final
+
+from pydantic import JsonValue
+
+from acp_agent.options import Model
+from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint
+
+log = logging.getLogger(__name__)
+
+SECONDS: Final = 5.0
+"""How long a page of the list may take."""
+
+LARGEST_PAGE: Final = 4 << 20
+MOST_PAGES: Final = 10
+MOST_MODELS: Final = 500
+LONGEST_NAME: Final = 200
+
+GEMINI_API: Final = "https://generativelanguage.googleapis.com"
+"""Where the Gemini API is, unless an endpoint says otherwise."""
+
+
+class ModelList:
+    """The models of one endpoint. `models` is empty until the list has come."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.models: tuple[Model, ...] = ()
+        self._endpoint = endpoint
+        self._asking: asyncio.Task[None] | None = None
+        self._waiting: list[Callable[[], None]] = []
+
+    def when_known(self, callback: Callable[[], None]) -> None:
+        """Ask for the list, if that has not been done, and call something when it comes later than now."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        if not self._asking.done():
+            self._waiting.append(callback)
+
+    async def _ask(self) -> None:
+        self.models = await asyncio.to_thread(offered, self._endpoint)
+        waiting, self._waiting = self._waiting, []
+        if self.models:
+            for callback in waiting:
+                callback()
+
+
+def offered(endpoint: Endpoint) -> tuple[Model, ...]:
+    """The models of an endpoint that answer in text; empty if it has no list or it cannot be read. Blocks."""
+    try:
+        if isinstance(endpoint, OpenAIEndpoint):
+            return _unique(_openai(endpoint.base_url))
+        if isinstance(endpoint, GeminiEndpoint):
+            return _unique(_gemini(endpoint.base_url or GEMINI_API, endpoint.api_key.get_secret_value()))
+    except (OSError, HTTPException, ValueError) as error:
+        # The text of an error may hold the address, and an address may hold a password.
+        log.info("the list of models could not be read: %s", type(error).__name__)
+    return ()
+
+
+def _openai(base_url: str) -> list[Model]:
+    listed = _get(f"{base_url.rstrip('/')}/models", {})
+    found: list[Model] = []
+    for item in _objects(listed.get("data")):
+        if model_id := _text(item.get("id")):
+            sizes = (item.get(key) for key in ("context_length", "max_model_len", "context_window"))
+            found.append(Model(model_id, model_id, next(filter(None, map(_size, sizes)), None)))
+    return found
+
+
+def _gemini(base_url: str, key: str) -> list[Model]:
+    found: list[Model] = []
+    page = ""
+    for _ in range(MOST_PAGES):
+        query = urllib.parse.urlencode({"pageSize": 100, **({"pageToken": page} if page else {})})
+        # In a header: an address ends up in logs.
+        listed = _get(f"{base_url.rstrip('/')}/v1beta/models?{query}", {"x-goog-api-key": key})
+        for item in _objects(listed.get("models")):
+            model_id = _text(item.get("name")).removeprefix("models/")
+            methods = item.get("supportedGenerationMethods")
+            if model_id and (not isinstance(methods, list) or "generateContent" in methods):
+                name = _text(item.get("displayName")) or model_id
+                found.append(Model(model_id, name, _size(item.get("inputTokenLimit"))))
+        page = _text(listed.get("nextPageToken"))
+        if not page:
+            break
+    return found
+
+
+def _get(url: str, headers: dict[str, str]) -> dict[str, JsonValue]:
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  (the settings allow http and https only)
+    with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310
+        data = response.read(LARGEST_PAGE + 1)
+    if len(data) > LARGEST_PAGE:
+        raise ValueError("the list is too long")
+    found: JsonValue = json.loads(data)
+    return found if isinstance(found, dict) else {}
+
+
+def _unique(found: list[Model]) -> tuple[Model, ...]:
+    return tuple({model.id: model for model in found}.values())[:MOST_MODELS]
+
+
+def _objects(value: JsonValue) -> list[dict[str, JsonValue]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) and len(value) <= LONGEST_NAME else ""
+
+
+def _size(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
