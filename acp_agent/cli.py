@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ from sessions.resume import OnInterrupted, OnLeftovers
 if TYPE_CHECKING:
     from acp_agent.wire.lifetime import ServedAgent
     from acp_agent.wire.transport import StdioTransport
+
+THREADS = 64
+"""How many things may wait on threads at once; they are made as they are needed."""
 
 _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FRESH]
 
@@ -64,6 +68,12 @@ class _Commands(click.Group):
 )
 @click.option(
     "--mode", type=click.Choice([mode.value for mode in Mode]), help="What new sessions may do without asking."
+)
+@click.option(
+    "--hibernate", type=float, metavar="SECONDS", help="Close the harness of a session that is idle for so long."
+)
+@click.option(
+    "--silence", type=float, metavar="SECONDS", help="Give a turn up in which nothing comes for so long."
 )
 @click.option(
     "--log-level", type=click.Choice([level.value for level in LogLevel]), help="Detail on standard error."
@@ -131,6 +141,8 @@ def _serve(settings: Settings) -> None:
     from acp_agent.wire.transport import StdioTransport  # noqa: PLC0415
 
     async def run() -> None:
+        # Sessions that wait on a thread, for a disk or a dying harness, must not use up the threads of the others.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         with contextlib.ExitStack() as stack:
             transport = StdioTransport(protocol_in, protocol_out, handshake.answer)
             await serve(transport, partial(_load, settings, transport, stack))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from acp_agent.options import Mode
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
@@ -49,9 +49,10 @@ class BadSettings(ValueError):
 class Settings(BaseModel):
     """All settings.
 
-    `mode` is what new sessions begin in; `require` refuses a load whose outcome is lower than it on the ladder;
-    `interrupted` and `leftovers` say what becomes of a turn that was cut, and of the commands that it left
-    running.
+    `hibernate` is after how many seconds an idle session gives its harness up, `silence` after how many a turn
+    in which nothing comes is given up; 0 is never. `mode` is what new sessions begin in; `require` refuses a
+    load whose outcome is lower than it on the ladder; `interrupted` and `leftovers` say what becomes of a turn
+    that was cut, and of the commands that it left running.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +66,8 @@ class Settings(BaseModel):
     leftovers: OnLeftovers = OnLeftovers.END
     announce: Announce = Announce.PROBLEMS
     mode: Mode = Mode.ASK
+    hibernate: float = Field(default=600, ge=0, allow_inf_nan=False)
+    silence: float = Field(default=900, ge=0, allow_inf_nan=False)
     log_level: LogLevel = LogLevel.WARNING
 
     @field_validator("data_dir")

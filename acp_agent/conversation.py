@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from acp_agent import commands, prompts, translate
-from acp_agent.antigravity import ResumableAgent, TurnEnd, TurnInProgress, Wishes
+from acp_agent.antigravity import ResumableAgent, ResumeRefused, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
 from acp_agent.antigravity.sdk_config import AgentConfig, for_server
 from acp_agent.asking import Asking, existing_text
@@ -26,23 +26,31 @@ from acp_agent.params import Setup
 from acp_agent.permissions import Verdict
 from acp_agent.prompts import Block
 from acp_agent.session_options import SessionOptions
-from acp_agent.steps import HarnessError, Part, PlanFirst, ToolUse
+from acp_agent.steps import HarnessDied, HarnessError, Part, PlanFirst, ToolUse
 from acp_agent.toolcalls import Json
 from acp_agent.translate import Shown
 from acp_agent.wire import requests
 from sessions.lease import Lease
-from sessions.report import CheckpointReport, Reason, ResumeReport
-from sessions.session import Session
+from sessions.leftovers import HarnessStillRunning
+from sessions.report import Reason, ResumeReport
+from sessions.session import Session, StoreDamaged, StoreRefused
 from sessions.store import Store, now
 
 
 class PromptFailed(Exception):
-    """The turn ended in an error; it was checkpointed all the same."""
+    """The turn ended in an error; it was checkpointed all the same. `meta` says so, and how it was reopened."""
 
-    def __init__(self, error: HarnessError, report: CheckpointReport) -> None:
+    def __init__(self, error: HarnessError, meta: Json) -> None:
         super().__init__(str(error))
-        self.error = error
-        self.report = report
+        self.meta = meta
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: after how long idle the harness is given up, after how long silent a turn is; None is never."""
+
+    hibernate: float | None = None
+    silence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ class Conversation:
         options: SessionOptions,
         setup: Setup,
         wishes: Wishes,
+        patience: Patience,
         announce: Announce,
     ) -> None:
         self.session = session
@@ -75,8 +84,17 @@ class Conversation:
         self._setup = setup
         self._asking = Asking(session, client, folders=[setup.folder], mode=lambda: options.mode)
         self._agent = ResumableAgent(
-            session, lease, self._config(), folder=setup.folder, audience=self, wishes=wishes
+            session,
+            lease,
+            self._config(),
+            folder=setup.folder,
+            audience=self,
+            wishes=wishes,
+            silence=patience.silence,
         )
+        self._patience = patience
+        self._rest: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Future[None] | None = None
         self._obeying = Obeying(
             store, self._agent, self._asking, mode=lambda: options.mode, set_mode=self._set_mode_and_tell
         )
@@ -96,7 +114,9 @@ class Conversation:
 
         Raises what `ResumableAgent.bring_back` raises.
         """
-        return await self._agent.bring_back()
+        report = await self._agent.bring_back()
+        self._rest_later()
+        return report
 
     async def replay(self) -> None:
         """Show the client everything that it was shown before, from the journal.
@@ -162,6 +182,7 @@ class Conversation:
         parts = prompts.to_parts(blocks, unsupported=unsupported)
         # Before the first await, so that no second prompt can slip in while the harness opens.
         self._idle.clear()
+        self._stay_awake()
         try:
             try:
                 command = commands.read(blocks)
@@ -173,12 +194,13 @@ class Conversation:
                 parts = (PlanFirst(), *parts)
             end = await self._agent.run(blocks, parts)
             await self._tell_if_cut_short(parts)
-            report = await self._save(end, prompts.excerpt(blocks))
+            meta = await self._save(end, prompts.excerpt(blocks))
         finally:
             self._idle.set()
+            self._rest_later()
         if end.failure is not None and end.stop_reason != "cancelled":
-            raise PromptFailed(end.failure, report)
-        return Answer(end.stop_reason, {"acp-agent/checkpoint": report.wire()})
+            raise PromptFailed(end.failure, meta)
+        return Answer(end.stop_reason, meta)
 
     async def cancel(self) -> None:
         """Halt the running turn, if there is one. Its prompt is then answered with `cancelled`."""
@@ -193,8 +215,28 @@ class Conversation:
         """Wait until no turn runs. After `cancel` that takes at most a few seconds."""
         await self._idle.wait()
 
+    def _rest_later(self) -> None:
+        """Give the harness up when nothing has happened for long enough; a prompt opens it again."""
+        self._stay_awake()
+        if self._patience.hibernate is not None:
+            loop = asyncio.get_running_loop()
+            self._rest = loop.call_later(self._patience.hibernate, self._rest_now)
+
+    def _stay_awake(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+
+    def _rest_now(self) -> None:
+        if not self.busy and self._agent.awake:
+            self._resting = asyncio.ensure_future(self._hibernate())
+
+    async def _hibernate(self) -> None:
+        if not await self._agent.hibernate() and not self.busy:
+            self._rest_later()
+
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
+        self._stay_awake()
         await self._agent.close()
 
     async def show(self, shown: Shown) -> None:
@@ -239,15 +281,21 @@ class Conversation:
         await self._client.update(self.session.id, update)
         return Answer("end_turn", meta)
 
-    async def _save(self, end: TurnEnd, title: str) -> CheckpointReport:
+    async def _save(self, end: TurnEnd, title: str) -> Json:
+        """Make a turn durable, as far as that can be done; what `_meta` says of it."""
         report = await self._agent.save_trajectory()
-        if end.failure is not None:
+        meta: Json = {"acp-agent/checkpoint": report.wire()}
+        died = isinstance(end.failure, HarnessDied)
+        if end.failure is not None and not died:
             # A harness that failed a turn may close its connection a moment later (measured with 0.1.22).
             await self._agent.drop_harness()
         if self.session.info.title is None and self._agent.try_to_store(lambda: self.session.set_title(title)):
             update: Json = {"sessionUpdate": "session_info_update", "title": title, "updatedAt": now()}
             await self._client.update(self.session.id, update)
-        if not report.durable:
+        if died and end.stop_reason != "cancelled":
+            # What is kept of the turn is known, and told, only when it is opened again.
+            return {**meta, **await self._reopen()}
+        if not report.durable and not died:
             await self._client.tell(
                 self.session.id,
                 "warning",
@@ -255,7 +303,19 @@ class Conversation:
                 f"{report.reason} If the agent is stopped now, this turn may be lost. The next turn tries again.",
                 {"acp-agent/checkpoint": report.wire()},
             )
-        return report
+        return meta
+
+    async def _reopen(self) -> Json:
+        try:
+            report = await self._agent.bring_back()
+        except (ResumeRefused, HarnessError, HarnessStillRunning, StoreDamaged, StoreRefused, OSError) as error:
+            text = f"The harness ended and could not be opened again: {error} The next prompt tries once more."
+            await self._client.tell(
+                self.session.id, "error", "The harness ended", text, {"acp-agent/harness": "ended"}
+            )
+            return {}
+        await self.announce(report)
+        return {"acp-agent/resume": report.wire()}
 
     async def _tell_if_cut_short(self, parts: tuple[Part, ...]) -> None:
         size = prompts.text_size(parts)
@@ -286,7 +346,8 @@ class Conversation:
         words = "Rejected: permission was not given."
         if verdict is Verdict.ASK:
             tool_call: Json = {"toolCallId": shown.key, **shown.payload}
-            allowed = await self._asking.ask(tool, tool_call, self._agent.cancelled)
+            with self._agent.waiting_for_user():
+                allowed = await self._asking.ask(tool, tool_call, self._agent.cancelled)
         else:
             allowed = verdict is Verdict.ALLOW
             words = "Refused: you have always rejected this in this session; /permissions takes that back."

@@ -18,7 +18,7 @@ from acp_agent import refusals
 from acp_agent.antigravity import ResumeRefused, Wishes
 from acp_agent.client_link import Client
 from acp_agent.config import Settings
-from acp_agent.conversation import Conversation
+from acp_agent.conversation import Conversation, Patience
 from acp_agent.models import ModelList
 from acp_agent.options import Options
 from acp_agent.params import Setup
@@ -58,6 +58,7 @@ class OpenSessions:
         self._client_name = client_name
         self._announce = settings.announce
         self._default_options = Options(mode=settings.mode)
+        self._patience = Patience(hibernate=settings.hibernate or None, silence=settings.silence or None)
         self._wishes = Wishes(
             require=settings.require, on_interrupted=settings.interrupted, on_leftovers=settings.leftovers
         )
@@ -184,6 +185,7 @@ class OpenSessions:
                 options=SessionOptions(session, model.endpoint, model.offered, self._default_options),
                 setup=setup,
                 wishes=self._wishes,
+                patience=self._patience,
                 announce=self._announce,
             )
         except BaseException:

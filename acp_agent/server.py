@@ -180,7 +180,7 @@ class AgentServer:
                 reason="turn_failed",
                 details=str(failed),
                 session_id=session_id,
-                _meta={"acp-agent/checkpoint": failed.report.wire()},
+                _meta=failed.meta,
             ) from failed
         except (ResumeRefused, HarnessError, HarnessStillRunning) as error:
             raise refusals.not_brought_back(session_id, error) from error

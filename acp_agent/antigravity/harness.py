@@ -7,7 +7,9 @@ What the SDK leaves to its caller is done here (measured with 0.1.22):
 - A turn's stream may stop (by an exception) before the harness is idle. The commit point is idle, so the
   stream is drained to idle before a turn is given back.
 - `cancel()` ends the stream with a subclass of `asyncio.CancelledError`; it must not cancel our own task.
-- Closing waits up to three minutes in a blocking call for the harness to exit; a timer bounds that.
+- Closing waits up to three minutes in a blocking call for the harness to exit; a timer bounds that, and the
+  wait is done on a thread first. Starting blocks until the harness has said where it listens, 30 to 60 ms.
+- Nothing notices a harness that is stuck before its websocket's keep-alive does, after 40 s (`watchdog`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import psutil
@@ -26,6 +27,7 @@ from pydantic import JsonValue
 
 from acp_agent.antigravity.mcp_env import PrivateEnvironments
 from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
+from acp_agent.antigravity.watchdog import Watchdog
 from acp_agent.steps import (
     HarnessDied,
     HarnessError,
@@ -51,9 +53,6 @@ CLOSE_SECONDS = 0.8
 OPEN_SECONDS = 20.0
 """How long a harness may take to open a conversation before it is killed; 0.1 to 1 s is usual."""
 
-TURN_START_SECONDS = 30.0
-"""How long the harness may take to acknowledge a prompt before it counts as dead."""
-
 _SOURCES = {"USER": Source.USER, "MODEL": Source.MODEL, "SYSTEM": Source.SYSTEM}
 _STATUSES = {
     "ACTIVE": Status.ACTIVE,
@@ -62,6 +61,10 @@ _STATUSES = {
     "ERROR": Status.ERROR,
     "CANCELED": Status.CANCELED,
 }
+
+
+def _never() -> bool:
+    return False
 
 
 class Harness:
@@ -126,14 +129,16 @@ class Harness:
         """Whether the harness process still runs."""
         return self._process is not None and self._process.poll() is None
 
-    async def turn(self, prompt: tuple[Part, ...]) -> AsyncIterator[Step]:
+    async def turn(
+        self, prompt: tuple[Part, ...], *, silence: float | None = None, asking: Callable[[], bool] = _never
+    ) -> AsyncIterator[Step]:
         """Send a prompt and yield every state of every step until the harness is idle.
 
-        After `cancel()` the iterator simply ends.
+        After `cancel()` the iterator simply ends. `silence` and `asking` are what the watchdog wants to know.
 
         Raises:
             TurnFailed: the model or its endpoint failed; the harness is idle, and best not used again.
-            HarnessDied: the harness process is gone or never began the turn.
+            HarnessDied: the harness process is gone, does not answer, or never began the turn.
         """
         self._cancelled = False
         conversation = self._agent.conversation
@@ -143,22 +148,18 @@ class Harness:
             await conversation.send([_content(part) for part in prompt])
         except Exception as error:
             raise HarnessDied(f"The harness did not take the prompt: {_one_line(str(error))}") from error
-        deadline = time.monotonic() + TURN_START_SECONDS
+        watchdog = Watchdog(self._pong, silence=silence, expected=asking)
         while True:
             try:
                 steps = aiter(conversation.receive_steps())
-                while True:
-                    # A harness that closed its connection a moment ago takes a prompt and never says a word.
-                    patience = None if began else max(deadline - time.monotonic(), 0)
-                    step = _step(await asyncio.wait_for(anext(steps), patience), self._conversation_id)
+                while (raw := await watchdog.watched(self._next(steps))) is not None:
+                    step = _step(raw, self._conversation_id)
                     began = began or (step.source is Source.USER and not step.subagent)
+                    watchdog.saw(step, began=began)
                     yield step
-            except StopAsyncIteration:
-                pass
-            except TimeoutError:
-                raise HarnessDied(f"The harness did not begin the turn in {TURN_START_SECONDS:.0f} s.") from None
-            except types.AntigravityCancelledError:
-                self._cancelled = True
+            except HarnessError:
+                self.kill()
+                raise
             except (types.AntigravityConnectionError, types.AntigravityExecutionError) as error:
                 if not self.alive:
                     raise HarnessDied(_one_line(str(error))) from error
@@ -173,10 +174,25 @@ class Harness:
         if failure and not self._cancelled:
             raise failure
 
+    async def _next(self, steps: AsyncIterator[Any]) -> Any | None:
+        """The next step, None at the end of the stream."""
+        try:
+            return await anext(steps)
+        except StopAsyncIteration:
+            return None
+        except types.AntigravityCancelledError:
+            # A subclass of what cancels a task, which this must not do.
+            self._cancelled = True
+            return None
+
+    async def _pong(self) -> None:
+        websocket = self._agent.conversation.connection._ws
+        await (await websocket.ping())
+
     async def cancel(self) -> None:
         """Ask the harness to halt the running turn; the turn's iterator ends when the harness is idle."""
         with contextlib.suppress(Exception):  # a dead harness needs no cancelling: the turn itself reports it
-            await self._agent.conversation.cancel()
+            await asyncio.wait_for(self._agent.conversation.cancel(), CLOSE_SECONDS)
 
     def end_commands(self, since: float) -> None:
         """Kill what the harness started after a moment (seconds since the epoch) and still runs.
@@ -200,6 +216,7 @@ class Harness:
         timer.daemon = True
         timer.start()
         try:
+            await self._hang_up()
             await self._agent.__aexit__(None, None, None)
         except Exception as error:  # the SDK reports a harness that was already dead this way
             log.warning("the harness did not close in order: %s", _one_line(str(error)))
@@ -210,6 +227,23 @@ class Harness:
             # The SDK does not wait for a harness whose connection is gone, and it may still write.
             self.kill()
             await asyncio.to_thread(self._process.wait)
+
+    async def _hang_up(self) -> None:
+        """Do what the SDK does first when it closes, and wait for the end of the process on another thread.
+
+        The SDK waits for it in a call that blocks the event loop, and with it every other session. Hooks for the
+        end of a session need the connection; with them it is left to the SDK.
+        """
+        connection = self._agent.conversation.connection
+        hooks = connection._hook_runner
+        if hooks is not None and hooks.on_session_end_hooks:
+            return
+        connection._disconnecting = True
+        await connection._processor.cancel_background_tasks()
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(connection._ws.close(), CLOSE_SECONDS)
+        self._process.stdin.close()
+        await asyncio.to_thread(self._process.wait)
 
 
 def _content(part: Part) -> Any:

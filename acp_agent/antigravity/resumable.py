@@ -11,8 +11,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -36,8 +36,9 @@ from sessions.store import Store, new_session_id, now
 
 log = logging.getLogger(__name__)
 
-CANCEL_SECONDS = 3.0
-"""How long a harness may take to halt a turn before it is killed and the turn counts as cut."""
+CANCEL_SECONDS = 1.0
+"""How long a harness may take to halt a turn before it is killed and the turn counts as cut. With the closing that
+makes less than the 2 s in which a cancelled prompt is answered."""
 
 StopReason = Literal["end_turn", "cancelled"]
 
@@ -95,6 +96,7 @@ class ResumableAgent:
         folder: Path | None = None,
         audience: Audience | None = None,
         wishes: Wishes | None = None,
+        silence: float | None = None,
     ) -> None:
         self.session = session
         self.report: ResumeReport | None = None
@@ -104,6 +106,10 @@ class ResumableAgent:
         self._folder = folder or Path(session.info.cwd)
         self._audience = audience or Nobody()
         self._wishes = wishes or Wishes()
+        self._silence = silence
+        self._asking = 0
+        self._halted: float | None = None
+        self._resting: asyncio.Task[None] | None = None
         self._journal = Journal(session)
         self._harness: Harness | None = None
         self._opened_with: AgentConfig | None = None
@@ -244,6 +250,7 @@ class ResumableAgent:
             cancelled = self._cancelled.is_set()
             if cancelled:
                 harness.end_commands(since=began)
+                self._halted = began
             ending: Literal["ended", "cancelled", "failed"] = "ended"
             if cancelled or failure:
                 ending = "cancelled" if cancelled else "failed"
@@ -263,6 +270,10 @@ class ResumableAgent:
         not store what it showed. The next call tries again.
         """
         report = await self._saving.take(self._saving.due or Due(self._journal.head, "end_turn"))
+        if self._halted is not None and self._harness is not None:
+            # One that was being started when the turn was cancelled may have begun to run only now.
+            self._harness.end_commands(since=self._halted)
+        self._halted = None
         if report.durable or not self._saving.not_stored:
             return report
         # Some harness may store more when it is closed in order. What is missing after that is lost to the model,
@@ -325,6 +336,34 @@ class ResumableAgent:
         if self._turn is not None:
             await self._show([self._turn.translator.refused(shown.key, words)])
 
+    @contextmanager
+    def waiting_for_user(self) -> Iterator[None]:
+        """While the user is being asked, a turn may say nothing for as long as that takes."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    @property
+    def awake(self) -> bool:
+        """Whether it holds a harness."""
+        return self._harness is not None
+
+    async def hibernate(self) -> bool:
+        """Close the harness until the next turn, which opens one and verifies it; whether that could be done.
+
+        It cannot while a turn runs, or while something is not durable yet that a closed harness could not give.
+        """
+        if self._turn is not None or self._saving.due is not None or self._resting is not None:
+            return False
+        self._resting = asyncio.ensure_future(self.drop_harness())
+        try:
+            await asyncio.shield(self._resting)
+        finally:
+            self._resting = None
+        return True
+
     def reconfigure(self, config: AgentConfig) -> None:
         """Let the turns from the next one on run with another configuration; the harness is opened anew for it."""
         self._config = config
@@ -364,7 +403,7 @@ class ResumableAgent:
         if self._cancelled.is_set():
             return None
         try:
-            async for step in harness.turn(parts):
+            async for step in harness.turn(parts, silence=self._silence, asking=lambda: self._asking > 0):
                 self._note_step(turn, step)
                 await self._show(turn.translator.step(step))
         except HarnessDied as died:
@@ -392,6 +431,8 @@ class ResumableAgent:
                 await self._audience.show(item)
 
     async def _ready_harness(self) -> Harness:
+        if self._resting is not None:
+            await asyncio.wait({self._resting})
         if self._harness is None or not self._harness.alive or self._opened_with is not self._config:
             report = await self.bring_back()
             if report.reason is not Reason.NEVER_PROMPTED:

@@ -45,7 +45,11 @@ async def test_note_survives_a_prompt_that_never_reached_the_harness(world: Worl
         (harness,) = harnesses(session_id)
         harness.kill()
         assert isinstance(await turn, RpcError)
-        # This prompt needs a new harness; its cancellation is there long before that is open.
+        # It has been opened again, and ends once more. So this prompt needs a new harness; its cancellation is
+        # there long before that is open.
+        (harness,) = harnesses(session_id)
+        harness.kill()
+        await comes_true(lambda: not harnesses(session_id))
         answer, _ = await asyncio.gather(agent.prompt(session_id, "Never mind."), agent.cancel(session_id))
         assert answer["stopReason"] == "cancelled"
         await agent.prompt(session_id, SECOND)

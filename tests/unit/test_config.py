@@ -22,6 +22,8 @@ VALUES: dict[str, tuple[object, object, object]] = {
     "interrupted": ("rollback", "keep", "rollback"),
     "leftovers": ("report", "end", "report"),
     "announce": ("always", "never", "always"),
+    "hibernate": (5.0, "1.5", 0),
+    "silence": (60.0, "30", 1),
     "mode": ("plan", "autonomous", "auto-edit"),
     "log_level": ("debug", "info", "error"),
 }
@@ -34,6 +36,8 @@ BAD: dict[str, object] = {
     "interrupted": "forget",
     "leftovers": "spare",
     "announce": "sometimes",
+    "hibernate": -1,
+    "silence": "nan",
     "mode": "yolo",
     "log_level": "loud",
 }
