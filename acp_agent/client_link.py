@@ -30,6 +30,9 @@ class Client(Protocol):
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
         """Tell the person something that is not part of the transcript: a notice, else a message."""
 
+    def takes_compactions(self) -> bool:
+        """Whether it knows updates that say that older messages are summarised."""
+
 
 class ClientLink:
     """Sends updates as the JSON objects they were journalled as, so that live and replay cannot differ.
@@ -88,7 +91,14 @@ class ClientLink:
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
+    def takes_compactions(self) -> bool:
+        """Whether it knows updates that say that older messages are summarised."""
+        return self._advertises("compaction")
+
     def _takes_notices(self) -> bool:
+        return self._advertises("notices")
+
+    def _advertises(self, name: str) -> bool:
         capabilities = self._transport.client_params.get("clientCapabilities")
         session = capabilities.get("session") if isinstance(capabilities, dict) else None
-        return isinstance(session, dict) and session.get("notices") is not None
+        return isinstance(session, dict) and session.get(name) is not None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from acp_agent import commands, prompts, translate
+from acp_agent import commands, prompts, showing
 from acp_agent.antigravity import ResumableAgent, ResumeRefused, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
 from acp_agent.antigravity.sdk_config import AgentConfig, for_server
@@ -26,9 +26,9 @@ from acp_agent.params import Setup
 from acp_agent.permissions import Verdict
 from acp_agent.prompts import Block
 from acp_agent.session_options import SessionOptions
+from acp_agent.showing import CompactionShown, Shown, Told
 from acp_agent.steps import HarnessDied, HarnessError, Part, PlanFirst, ToolUse
 from acp_agent.toolcalls import Json
-from acp_agent.translate import Shown
 from acp_agent.wire import requests
 from sessions.lease import Lease
 from sessions.leftovers import HarnessStillRunning
@@ -127,7 +127,9 @@ class Conversation:
         request = requests.current()
         for entry in self._agent.journal.entries():
             request.stop_if_withdrawn()
-            for update in translate.replay(entry):
+            if entry.kind == "compaction" and not self._client.takes_compactions():
+                continue
+            for update in showing.replay(entry):
                 await self._client.update(self.session.id, update)
 
     async def opened(self) -> None:
@@ -136,9 +138,14 @@ class Conversation:
         self.options.models.when_known(self._models_known)
         update: Json = {"sessionUpdate": "available_commands_update", "availableCommands": [*commands.available()]}
         await self._client.update(self.session.id, update)
+        await self._tell_usage(self._agent.used_tokens)
 
     def _models_known(self) -> None:
-        self._telling = asyncio.ensure_future(self._tell_options())
+        self._telling = asyncio.ensure_future(self._tell_models())
+
+    async def _tell_models(self) -> None:
+        await self._tell_options()
+        await self._tell_usage(self._agent.used_tokens)
 
     async def set_mode(self, mode_id: str) -> None:
         """Be in another mode from now on, also in the middle of a turn.
@@ -241,7 +248,19 @@ class Conversation:
 
     async def show(self, shown: Shown) -> None:
         """Part of `acp_agent.antigravity.Audience`."""
-        await self._client.update(self.session.id, shown.update())
+        match shown:
+            case CompactionShown(words=words) if not self._client.takes_compactions():
+                if words is not None:
+                    await self._tell(words)
+            case Told():
+                await self._tell(shown)
+            case _:
+                for update in shown.updates():
+                    await self._client.update(self.session.id, update)
+
+    async def used(self, tokens: int) -> None:
+        """Part of `acp_agent.antigravity.Audience`."""
+        await self._tell_usage(tokens)
 
     async def reopened(self, report: ResumeReport) -> None:
         """Part of `acp_agent.antigravity.Audience`."""
@@ -261,6 +280,16 @@ class Conversation:
         title = f"Session {report.outcome.value}"
         meta: Json = {"acp-agent/resume": report.wire()}
         await self._client.tell(self.session.id, severity, title, report.summary, meta)
+
+    async def _tell(self, told: Told) -> None:
+        await self._client.tell(self.session.id, told.severity, told.title, told.text, told.meta)
+
+    async def _tell_usage(self, tokens: int | None) -> None:
+        """Say how much of the model's context is in use. Without a known size nothing is said: it is required."""
+        size = self.options.model.window
+        if tokens is not None and size is not None:
+            update: Json = {"sessionUpdate": "usage_update", "used": tokens, "size": size}
+            await self._client.update(self.session.id, update)
 
     async def _tell_options(self) -> None:
         update: Json = {"sessionUpdate": "config_option_update", "configOptions": self.options.config_options()}

@@ -42,7 +42,8 @@ class Status(StrEnum):
 class ToolUse:
     """A tool and its arguments: normalised by the SDK in a step, as the model wrote them in a question.
 
-    `server` names the MCP server the tool belongs to, None for the harness's own tools.
+    `server` names the MCP server the tool belongs to, None for the harness's own tools. Without a name it is a
+    tool that the harness has no form for, and of which nothing could be found out.
     """
 
     name: str
@@ -55,7 +56,13 @@ class Step:
     """One state of one step. A step is sent several times; `content` and `thinking` are the whole text.
 
     `subagent` names the sub-agent that the step belongs to, empty for the session's own. Sub-agents number their
-    steps from 0 again, and the harness stores none of them with the session (facts, section 6).
+    steps from 0 again, and the harness stores none of them with the session (facts, section 6). `parent` names
+    the sub-agent that sent this one, empty if that was the session's own agent.
+
+    `http_code` is what the model's endpoint answered, if that is the error. `result` and `total_lines` are what
+    the call came to, as far as only the harness's database says so (`sessions.tool_rows`). `used` are the tokens
+    of the newest request to the model, if this step tells anything new of them. `artifact` is the text of a
+    document for the user that the harness keeps beside the workspace, if the step wrote one.
     """
 
     index: int
@@ -66,6 +73,20 @@ class Step:
     tool: ToolUse | None = None
     error: str = ""
     subagent: str = ""
+    parent: str = ""
+    compaction: bool = False
+    http_code: int = 0
+    result: str | None = None
+    total_lines: int | None = None
+    used: int | None = None
+    artifact: str | None = None
+
+
+class Limit(StrEnum):
+    """A limit of the configuration that ended a turn: of requests to the model and tool calls, or of tokens."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)

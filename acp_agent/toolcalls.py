@@ -7,12 +7,14 @@ arguments (`CodeContent`, `TargetFile`, `CommandLine`); in a step it carries the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from pydantic import JsonValue
 
-from acp_agent.steps import ToolUse
+from acp_agent import shortening, subagents
+from acp_agent.steps import Step, ToolUse
 
 Json = dict[str, JsonValue]
 
@@ -30,7 +32,11 @@ _KINDS = {
     "generate_image": "edit",
     "run_command": "execute",
     "run_workflow": "execute",
+    "skill_lookup": "read",
 }
+
+LISTED = 50
+"""The most names of a listing that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,16 @@ def is_edit(tool: ToolUse) -> bool:
     return tool.server is None and tool.name in EDITS
 
 
+def is_command(tool: ToolUse) -> bool:
+    """Whether a call is the harness's own run of a shell command."""
+    return tool.server is None and tool.name == "run_command"
+
+
+def is_subagents(tool: ToolUse) -> bool:
+    """Whether a call sends sub-agents, which work on when the harness says that it is done."""
+    return tool.server is None and tool.name == "invoke_subagent"
+
+
 def subject(tool: ToolUse) -> Subject:
     """The subject of a call, equal for a question and for the step that follows it."""
     kind = _kind(tool)
@@ -58,13 +74,20 @@ def edited_path(tool: ToolUse) -> str:
     return _first(tool.args, "file_path", "TargetFile") if is_edit(tool) else ""
 
 
-def opening(tool: ToolUse, *, status: str, cwd: PurePath) -> Json:
-    """The fields of a `tool_call` when it is first shown, without its id."""
+def opening(tool: ToolUse, *, status: str, cwd: PurePath, summary: str = "") -> Json:
+    """The fields of a `tool_call` when it is first shown, without its id.
+
+    Args:
+        tool: the call.
+        status: how far it is.
+        cwd: the folder that shortens its paths.
+        summary: the model's own words for it, which are its title if its name is not known.
+    """
     payload: Json = {
-        "title": _title(tool, cwd),
+        "title": title(tool, cwd, summary),
         "kind": _kind(tool),
         "status": status,
-        "rawInput": {key: value for key, value in tool.args.items() if key not in _RESULTS},
+        "rawInput": raw_input(tool),
     }
     if places := locations(tool):
         payload["locations"] = places
@@ -73,7 +96,7 @@ def opening(tool: ToolUse, *, status: str, cwd: PurePath) -> Json:
 
 def locations(tool: ToolUse) -> list[JsonValue]:
     """The file a call touches, with the 1-based line where it is known, for clients that follow along."""
-    path = _first(tool.args, "file_path", "TargetFile", "directory_path", "path")
+    path = _first(tool.args, "file_path", "TargetFile", "directory_path", "output_path", "path")
     if not path or not PurePath(path).is_absolute():
         return []
     place: Json = {"path": path}
@@ -116,21 +139,41 @@ def made_diff(tool: ToolUse, *, created: bool) -> list[JsonValue]:
     return diffs
 
 
-def command_output(tool: ToolUse) -> list[JsonValue]:
-    """The content of a finished command: its output as fenced text, and how it exited."""
-    output = _first(tool.args, "combined_output").replace("\r\n", "\n").rstrip("\n")
-    code = tool.args.get("exit_code")
-    fence = "```"
-    while fence in output:
-        fence += "`"
-    shown = f"{fence}\n{output}\n{fence}\n" if output else ""
-    # A command that was left running in the background has none.
-    return [text_content(f"{shown}No exit code was reported." if code is None else f"{shown}Exit code {code}.")]
+def command_so_far(tool: ToolUse) -> list[JsonValue]:
+    """The content of a command that runs: what it has put out, as fenced text."""
+    output = _output_of(tool)
+    return [text_content(_fenced(output))] if output else []
 
 
-def raw_output(tool: ToolUse) -> Json:
-    """The results among a finished step's arguments."""
-    return {key: value for key, value in tool.args.items() if key in _RESULTS}
+def result(step: Step, tool: ToolUse) -> list[JsonValue]:
+    """What a finished call that is no edit came to: searches, reads and listings in few words, output in full."""
+    if tool.server is None and tool.name in _RESULT_WORDS:
+        words = _RESULT_WORDS[tool.name](step, tool)
+    else:
+        words = step.result or ""
+    found = [text_content(words)] if words else []
+    image = _first(tool.args, "output_path")
+    if tool.server is None and tool.name == "generate_image" and image:
+        link: Json = {"type": "resource_link", "uri": PurePath(image).as_uri(), "name": PurePath(image).name}
+        found.append({"type": "content", "content": link})
+    return found
+
+
+def raw_input(tool: ToolUse) -> Json:
+    """The arguments of a call without what are its results."""
+    if tool.server is not None:
+        return dict(tool.args)
+    return {key: value for key, value in tool.args.items() if key not in _RESULTS}
+
+
+def raw_output(step: Step, tool: ToolUse) -> Json:
+    """The results of a finished call."""
+    found = {} if tool.server is not None else {k: v for k, v in tool.args.items() if k in _RESULTS}
+    if step.result is not None:
+        found["result"] = step.result
+    if step.total_lines is not None:
+        found["total_lines"] = step.total_lines
+    return found
 
 
 def text_content(text: str) -> JsonValue:
@@ -138,26 +181,143 @@ def text_content(text: str) -> JsonValue:
     return {"type": "content", "content": {"type": "text", "text": text}}
 
 
-_RESULTS = frozenset({"exit_code", "combined_output", "diff_block", "end_line"})
+_RESULTS = frozenset(
+    {
+        "exit_code",
+        "combined_output",
+        "diff_block",
+        "end_line",
+        "results",
+        "num_results",
+        "output",
+        "summary",
+        "title",
+        "content_path",
+        "output_path",
+        "output_string",
+    }
+)
 # `end_line` is the asked-for end while a file is read and the real one afterwards, so it counts as a result.
+
+
+def title(tool: ToolUse, cwd: PurePath, summary: str = "") -> str:
+    """A call in one line; `summary` are the model's own words for it."""
+    path = _first(tool.args, "file_path", "TargetFile", "directory_path", "path")
+    if tool.server is not None:
+        return f"{tool.server}: {tool.name}" + (f": {path}" if path else "")
+    if command := _first(tool.args, "command_line", "CommandLine"):
+        return f"`{command}`"
+    if is_subagents(tool):
+        return _named("Sub-agent", [role for role, _ in subagents.wanted(tool.args)], summary)
+    if path and tool.name in _VERBS:
+        return f"{_VERBS[tool.name]} {_relative(path, cwd)}"
+    query = _first(tool.args, "query", "url", "Url")
+    if query and tool.name in _QUERIES:
+        place = f" in {_relative(path, cwd)}" if path and path != str(cwd) else ""
+        return f"{_QUERIES[tool.name].format(query)}{place}"
+    words = tool.name.replace("_", " ").strip().capitalize()
+    detail = path or query or _first(tool.args, *_DETAILS) or summary
+    return ": ".join(filter(None, (words, detail))) or "A tool"
+
+
+_QUERIES = {
+    "search_directory": "Search for “{}”",
+    "find_file": "Find {}",
+    "search_web": "Search the web for “{}”",
+    "read_url_content": "Fetch {}",
+}
+_DETAILS = ("prompt", "description", "Description", "Prompt", "Action")
+_VERBS = {"view_file": "Read", "create_file": "Write", "edit_file": "Edit", "list_directory": "List"}
+
+
+def _named(kind: str, names: list[str], summary: str) -> str:
+    if not names:
+        return f"{kind}: {summary}" if summary else kind
+    return f"{kind}{'s' if len(names) > 1 else ''}: {', '.join(names)}"
 
 
 def _kind(tool: ToolUse) -> str:
     return "other" if tool.server is not None else _KINDS.get(tool.name, "other")
 
 
-def _title(tool: ToolUse, cwd: PurePath) -> str:
-    command = _first(tool.args, "command_line", "CommandLine")
-    if command and tool.server is None:
-        return f"`{command}`"
-    path = _first(tool.args, "file_path", "TargetFile", "directory_path", "path")
-    verbs = {"view_file": "Read", "create_file": "Write", "edit_file": "Edit", "list_directory": "List"}
-    if path and tool.server is None and tool.name in verbs:
-        return f"{verbs[tool.name]} {_relative(path, cwd)}"
-    words = tool.name.replace("_", " ").strip().capitalize()
-    detail = path or _first(tool.args, "query", "url", "Url", "Prompt")
-    name = f"{tool.server}: {tool.name}" if tool.server else words
-    return f"{name}: {detail}" if detail else name
+def _viewed(step: Step, tool: ToolUse) -> str:
+    begin, end = tool.args.get("start_line"), tool.args.get("end_line")
+    if not isinstance(begin, int) or not isinstance(end, int):
+        return ""
+    of = f" of {step.total_lines:,}" if step.total_lines is not None else ""
+    # Both count from 0, and the text after the last line feed counts as a line.
+    return f"Lines {begin + 1:,} to {end + 1:,}{of}"
+
+
+def _listed(_: Step, tool: ToolUse) -> str:
+    given = tool.args.get("results")
+    entries = [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
+    folders = [f"{entry.get('name')}/" for entry in entries if entry.get("is_directory")]
+    files = [str(entry.get("name")) for entry in entries if not entry.get("is_directory")]
+    counts = f"{_counted(len(folders), 'folder')}, {_counted(len(files), 'file')}"
+    return _with_names(counts, [*folders, *files])
+
+
+def _searched(_: Step, tool: ToolUse) -> str:
+    count = tool.args.get("num_results")
+    return _counted(count if isinstance(count, int) else 0, "result")
+
+
+def _found(_: Step, tool: ToolUse) -> str:
+    names = _first(tool.args, "output").splitlines()
+    return _with_names(_counted(len(names), "result"), names)
+
+
+def _web(_: Step, tool: ToolUse) -> str:
+    return "\n\n".join(filter(None, (_first(tool.args, "title"), _first(tool.args, "summary"))))
+
+
+def _command(_: Step, tool: ToolUse) -> str:
+    output, code = _output_of(tool), tool.args.get("exit_code")
+    # A command that was left running in the background has none.
+    return f"{_fenced(output)}{'No exit code was reported.' if code is None else f'Exit code {code}.'}"
+
+
+def _answered(step: Step, tool: ToolUse) -> str:
+    return step.result or _first(tool.args, "output", "output_string")
+
+
+_RESULT_WORDS: dict[str, Callable[[Step, ToolUse], str]] = {
+    "view_file": _viewed,
+    "list_directory": _listed,
+    "search_directory": _searched,
+    "find_file": _found,
+    "search_web": _web,
+    "read_url_content": _web,
+    "run_command": _command,
+    "run_workflow": _answered,
+    "finish": _answered,
+}
+
+
+def _with_names(summary: str, names: list[str]) -> str:
+    shown = names[:LISTED]
+    if len(names) > LISTED:
+        shown.append(f"… and {len(names) - LISTED:,} more")
+    return "\n".join([summary, "", *shown]) if shown else summary
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _output_of(tool: ToolUse) -> str:
+    return _first(tool.args, "combined_output").replace("\r\n", "\n").rstrip("\n")
+
+
+def _fenced(output: str) -> str:
+    if not output:
+        return ""
+    output = shortening.text(output, shortening.TEXT_BYTES - 1024)  # before the fence, which must stay closed
+    fence = "```"
+    while fence in output:
+        fence += "`"
+    return f"{fence}\n{output}\n{fence}\n"
 
 
 def _relative(path: str, cwd: PurePath) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from acp_agent import prompts, translate
+from acp_agent import prompts, showing
 from bench.process import Json, StepFailed
 from bench.sides import ANSWER, PROMPT, AgentSide, Place, StoredSession
 from sessions import checkpoint
@@ -81,7 +81,7 @@ def _add_rows(place: Place, session: StoredSession | None, turns: int) -> Stored
         block: Json = {"type": "text", "text": PROMPT}
         for turn in range(session.turns + 1, turns + 1):
             journal.begin_turn(prompts.excerpt([block]))
-            journal.append("user_message", translate.user_message(turn), {"content": [block]})
+            journal.append("user_message", showing.user_message(turn), {"content": [block]})
             journal.stream("agent_message", f"message-{turn}-1", ANSWER)
             _add_turn(db, turn - 1)
             if turn % every and turn != turns:

@@ -26,6 +26,9 @@ READ_BYTES = 1 << 20
 COMPARED = 300
 """Characters of a command that are looked for among those of processes, which are cut."""
 
+SHORTENED = "acp-agent/shortened"
+"""The key in the `_meta` of a diff that is not whole, and so cannot be compared."""
+
 TITLE = 80
 """Characters of a cut answer that name it."""
 
@@ -149,6 +152,12 @@ def _files(calls: Iterable[Entry]) -> tuple[FileChange, ...]:
 
 
 def _edit_state(entry: Entry) -> EditState:
+    if any(
+        SHORTENED in meta
+        for diff in _objects(entry.payload.get("content"))
+        for meta in _objects([diff.get("_meta")])
+    ):
+        return _UNKNOWN
     # A finished edit is shown as the parts that it changed. Before, a write is shown as all of the file.
     whole = bool(_argument(entry, "CodeContent")) and _word(entry, "status") != "completed"
     diffs = [

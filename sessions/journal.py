@@ -1,4 +1,4 @@
-"""What the client was shown: one entry a message or tool call, the source of every replay.
+"""What the client was shown: one entry a message, tool call or plan, the source of every replay.
 
 Entries are written before they are sent, as the turn goes, so a turn that is killed is in the journal as far as
 the client saw it. A message arrives in many small pieces; each is one small insert, and they are joined into the
@@ -22,10 +22,12 @@ from pydantic import JsonValue
 from sessions.session import Session, storable
 
 MessageKind = Literal["user_message", "agent_message", "agent_thought"]
-Kind = MessageKind | Literal["tool_call"]
+ThingKind = Literal["tool_call", "plan", "compaction"]
+"""What is updated in place: the entry has its latest state, and its place is where it was first shown."""
+Kind = MessageKind | ThingKind
 Payload = dict[str, JsonValue]
 
-KINDS: frozenset[str] = frozenset({*get_args(MessageKind), "tool_call"})
+KINDS: frozenset[str] = frozenset({*get_args(MessageKind), *get_args(ThingKind)})
 """All kinds of entries."""
 
 INTERRUPTED = "interrupted"
@@ -54,7 +56,7 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message or tool call as the client was shown it.
+    """A message, or something that is updated in place, as the client was shown it.
 
     `seq` orders entries by when they began; `turn` counts from 1 (0 before the first). `text` is the streamed body
     of a message, everything else is in `payload`.
@@ -116,8 +118,8 @@ class Journal:
             (self._head, self._depth) = db.execute(
                 "SELECT head, coalesce((SELECT depth FROM turn WHERE turn = head), 0) FROM session"
             ).fetchone()
-            calls = db.execute("SELECT key FROM entry WHERE kind = 'tool_call'")
-            self._calls = {_from_blob(key) for (key,) in calls}
+            things = db.execute("SELECT kind, key FROM entry WHERE kind IN ('tool_call', 'plan', 'compaction')")
+            self._things = {(kind, _from_blob(key)) for kind, key in things}
 
     @property
     def head(self) -> int:
@@ -222,10 +224,10 @@ class Journal:
 
         self._write(write)
 
-    def put(self, kind: Literal["tool_call"], key: str, payload: Payload) -> None:
-        """Add a tool call, or replace the payload of the one with this key, which keeps its place."""
-        if key not in self._calls:
-            self._calls.add(key)
+    def put(self, kind: ThingKind, key: str, payload: Payload) -> None:
+        """Add a tool call or the like, or replace the payload of the one with this key, which keeps its place."""
+        if (kind, key) not in self._things:
+            self._things.add((kind, key))
             self._streaming = None
             self._write(self._new_entry(kind, key, payload, ""))
             return

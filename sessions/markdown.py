@@ -56,6 +56,8 @@ def _turn(turn: TurnRecord, taken: Checkpoint | None, entries: Iterable[Entry]) 
             yield from ("### Answer", "", *_quoted(entry.text), "")
         elif entry.kind == "tool_call":
             yield from _call(entry)
+        elif entry.kind == "plan":
+            yield from ("### Plan", "", *_quoted("\n".join(_steps(entry.payload.get("entries")))), "")
 
 
 def _call(entry: Entry) -> Iterator[str]:
@@ -70,6 +72,13 @@ def _call(entry: Entry) -> Iterator[str]:
             yield from (*_diff(item), "")
         elif isinstance(block := item.get("content"), dict):
             yield from (*_quoted(_string(block, "text") or f"[{_string(block, 'type')}]"), "")
+
+
+def _steps(entries: JsonValue) -> Iterator[str]:
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            mark = {"completed": "x", "in_progress": "/"}.get(_string(entry, "status"), " ")
+            yield f"- [{mark}] {_inline(_string(entry, 'content'))}"
 
 
 def _diff(item: dict[str, JsonValue]) -> Iterator[str]:

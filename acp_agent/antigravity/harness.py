@@ -10,6 +10,8 @@ What the SDK leaves to its caller is done here (measured with 0.1.22):
 - Closing waits up to three minutes in a blocking call for the harness to exit; a timer bounds that, and the
   wait is done on a thread first. Starting blocks until the harness has said where it listens, 30 to 60 ms.
 - Nothing notices a harness that is stuck before its websocket's keep-alive does, after 40 s (`watchdog`).
+- A tool that the SDK's steps have no form for (`schedule`, `manage_task`, `ask_question` and the like) comes as a
+  text of the model for the environment. A Python tool comes twice, the second time under a wrong number.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from typing import Any
 
 import psutil
 from google.antigravity import Agent, types
+from google.antigravity.connections.local.local_connection_config import make_step_id
 from pydantic import JsonValue
 
+from acp_agent.antigravity.details import Details
 from acp_agent.antigravity.mcp_env import PrivateEnvironments
 from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
 from acp_agent.antigravity.watchdog import Watchdog
@@ -33,6 +37,7 @@ from acp_agent.steps import (
     HarnessError,
     HarnessNotStarted,
     HarnessRefused,
+    Limit,
     Part,
     PlanFirst,
     Source,
@@ -63,6 +68,15 @@ _STATUSES = {
 }
 
 
+_LIMITS = {
+    "MAX_MODEL_CALLS_EXCEEDED": Limit.REQUESTS,
+    "MAX_TOOL_CALLS_EXCEEDED": Limit.REQUESTS,
+    "MAX_INPUT_TOKENS_EXCEEDED": Limit.TOKENS,
+    "MAX_OUTPUT_TOKENS_EXCEEDED": Limit.TOKENS,
+    "MAX_TOTAL_TOKENS_EXCEEDED": Limit.TOKENS,
+}
+
+
 def _never() -> bool:
     return False
 
@@ -70,9 +84,13 @@ def _never() -> bool:
 class Harness:
     """One running harness with one open conversation. Not for use by two tasks at once, except `cancel`."""
 
-    def __init__(self, agent: Agent, conversation_id: str, environments: PrivateEnvironments) -> None:
+    def __init__(self, agent: Agent, place: Place, environments: PrivateEnvironments) -> None:
+        conversation_id = place.conversation_id
         self._agent: Any = agent
         self._conversation_id = conversation_id
+        self._details = Details(
+            place.save_dir / f"{conversation_id}.db", place.app_data_dir.resolve() / "brain" / conversation_id
+        )
         self._environments = environments
         self._cancelled = False
         connection: Any = self._agent.conversation.connection
@@ -108,7 +126,7 @@ class Harness:
             raise _why_not_open(error) from error
         finally:
             timer.cancel()
-        return cls(agent, place.conversation_id, environments)
+        return cls(agent, place, environments)
 
     @property
     def pid(self) -> int:
@@ -123,6 +141,23 @@ class Harness:
             return Usage()
         output = [count for count in (used.candidates_token_count, used.thoughts_token_count) if count is not None]
         return Usage(used.prompt_token_count, sum(output) if output else None)
+
+    @property
+    def stopped_by(self) -> Limit | None:
+        """The limit that ended the last turn, None if none did."""
+        return _LIMITS.get(self._agent.conversation._last_turn_stop_reason.value)
+
+    async def used_tokens(self) -> int | None:
+        """The tokens of the newest request to the model, prompt and answer, None if they are not known."""
+        return await self._details.used_tokens()
+
+    async def history_with_details(self) -> tuple[Step, ...]:
+        """The history, with the details of the steps of the last turn. The harness must be idle."""
+        begins = [
+            place for place, step in enumerate(self.history) if step.source is Source.USER and not step.subagent
+        ]
+        last = begins[-1] if begins else len(self.history)
+        return (*self.history[:last], *await self._details.of_last_turn(self.history[last:]))
 
     @property
     def alive(self) -> bool:
@@ -144,6 +179,7 @@ class Harness:
         conversation = self._agent.conversation
         began = False
         failure: HarnessError | None = None
+        await self._details.begin_turn()
         try:
             await conversation.send([_content(part) for part in prompt])
         except Exception as error:
@@ -152,8 +188,7 @@ class Harness:
         while True:
             try:
                 steps = aiter(conversation.receive_steps())
-                while (raw := await watchdog.watched(self._next(steps))) is not None:
-                    step = _step(raw, self._conversation_id)
+                async for step in self._received(steps, watchdog):
                     began = began or (step.source is Source.USER and not step.subagent)
                     watchdog.saw(step, began=began)
                     yield step
@@ -173,6 +208,21 @@ class Harness:
             await asyncio.sleep(0.002)
         if failure and not self._cancelled:
             raise failure
+
+    async def _received(self, steps: AsyncIterator[Any], watchdog: Watchdog) -> AsyncIterator[Step]:
+        """The steps of a stream with their details, and what commands have put out in between."""
+        while True:
+            arriving = asyncio.ensure_future(watchdog.watched(self._next(steps)))
+            try:
+                async for late in self._details.looks(arriving):
+                    yield late
+                raw = await arriving
+            finally:
+                arriving.cancel()
+            if raw is None:
+                return
+            if not _is_repeated(raw):
+                yield await self._details.of(_step(raw, self._conversation_id))
 
     async def _next(self, steps: AsyncIterator[Any]) -> Any | None:
         """The next step, None at the end of the stream."""
@@ -260,21 +310,35 @@ def unsupported_media(mime_type: str) -> bool:
     return mime_type not in types.Image._SUPPORTED_MIMES | types.Document._SUPPORTED_MIMES
 
 
+def _is_repeated(raw: Any) -> bool:
+    """Whether this is the second time that a Python tool comes, under the wrong number."""
+    return bool(raw.tool_calls) and raw.id != make_step_id(raw.trajectory_id, raw.step_index)
+
+
 def _step(raw: Any, conversation_id: str) -> Step:
     call = raw.tool_calls[0] if raw.tool_calls else None
     tool: ToolUse | None = None
+    source = _SOURCES.get(raw.source.value, Source.UNKNOWN)
+    compaction = raw.type.value == "COMPACTION"
     if call is not None:
         args: dict[str, JsonValue] = dict(call.args)
+        if raw.workflow_progress is not None and raw.workflow_progress.output:
+            args["output"] = str(raw.workflow_progress.output)
         tool = ToolUse(name=str(call.name), args=args, server=call.server_name)
+    elif source is Source.MODEL and raw.target.value == "TARGET_ENVIRONMENT" and not compaction and not raw.error:
+        tool = ToolUse(name="", args={})
     return Step(
         index=int(raw.step_index),
-        source=_SOURCES.get(raw.source.value, Source.UNKNOWN),
+        source=source,
         status=_STATUSES.get(raw.status.value, Status.UNKNOWN),
         content=str(raw.content),
         thinking=str(raw.thinking),
         tool=tool,
         error=str(raw.error),
         subagent="" if raw.trajectory_id in ("", conversation_id) else str(raw.trajectory_id),
+        parent="" if raw.parent_trajectory_id in ("", conversation_id) else str(raw.parent_trajectory_id),
+        compaction=compaction,
+        http_code=int(getattr(raw, "http_code", 0) or 0),
     )
 
 

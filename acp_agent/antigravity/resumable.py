@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from acp_agent import prompts, translate
+from acp_agent import prompts, shortening, showing
 from acp_agent.antigravity import catching_up, loading, sdk_config
 from acp_agent.antigravity.harness import Harness
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
 from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
 from acp_agent.prompts import Block
-from acp_agent.steps import HarnessDied, HarnessError, Part, Source, Step, Text, ToolUse
-from acp_agent.translate import MessageShown, Shown, ToolShown, Translator
+from acp_agent.showing import CompactionShown, MessageShown, PlanShown, Shown, ToolShown
+from acp_agent.steps import HarnessDied, HarnessError, Limit, Part, Source, Step, Text, ToolUse
+from acp_agent.translate import Translator
 from sessions import durable, timeline
 from sessions.journal import INTERRUPTED, Journal, JournalError
 from sessions.lease import Holder, Lease
@@ -40,7 +41,10 @@ CANCEL_SECONDS = 1.0
 """How long a harness may take to halt a turn before it is killed and the turn counts as cut. With the closing that
 makes less than the 2 s in which a cancelled prompt is answered."""
 
-StopReason = Literal["end_turn", "cancelled"]
+StopReason = Literal["end_turn", "cancelled", "max_turn_requests", "max_tokens"]
+"""How a turn ended, in the protocol's words; the last two if a limit of the configuration ended it."""
+
+_LIMITED: dict[Limit, StopReason] = {Limit.REQUESTS: "max_turn_requests", Limit.TOKENS: "max_tokens"}
 
 
 class TurnInProgress(Exception):
@@ -53,6 +57,9 @@ class Audience(Protocol):
     async def show(self, shown: Shown) -> None:
         """Something more is shown of the turn that runs; it is in the journal already."""
 
+    async def used(self, tokens: int) -> None:
+        """The newest request to the model had this many tokens, prompt and answer."""
+
     async def reopened(self, report: ResumeReport) -> None:
         """The harness had to be opened again, and this is how well that went."""
 
@@ -62,6 +69,9 @@ class Nobody:
 
     async def show(self, shown: Shown) -> None:
         """Nobody sees it."""
+
+    async def used(self, tokens: int) -> None:
+        """Nobody hears of it; it can be asked for."""
 
     async def reopened(self, report: ResumeReport) -> None:
         """Nobody hears of it; the report can be asked for."""
@@ -101,6 +111,8 @@ class ResumableAgent:
         self.session = session
         self.report: ResumeReport | None = None
         """How the session was last brought back; None before it was."""
+        self.used_tokens: int | None = None
+        """The tokens of the newest request to the model, prompt and answer; None if they are not known."""
         self._lease = lease
         self._config = config
         self._folder = folder or Path(session.info.cwd)
@@ -193,6 +205,7 @@ class ResumableAgent:
         self.report = back.report
         self._note = self._note or self.session.recall("note")
         self._harness = back.harness
+        self.used_tokens = await back.harness.used_tokens()
         self._saving.opened(back.harness.history, new_base=back.report.outcome is not Outcome.RESUMED)
         if back.report.cwd is not None:
             self.try_to_store(lambda: self.session.update_folder(str(self._folder)))
@@ -201,8 +214,10 @@ class ResumableAgent:
             self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
         whole = back.report.reason is Reason.AHEAD
         if back.report.outcome is Outcome.RESUMED:
-            history, turns = back.harness.history, back.report.turns
-            catching_up.complete(self._journal, history, self._folder, turns=turns, whole=whole)
+            turns = back.report.turns
+            if whole or turns > self._journal.turn_count:
+                history = await back.harness.history_with_details()
+                catching_up.complete(self._journal, history, self._folder, turns=turns, whole=whole)
         if whole:
             # From now on it is checkpointed like any other turn.
             due = self._saving.due
@@ -242,7 +257,8 @@ class ResumableAgent:
         number = self._journal.begin_turn(prompts.excerpt(blocks))
         turn = self._turn = _Turn(number, Translator(number, Path(self.session.info.cwd)))
         try:
-            self._journal.append("user_message", translate.user_message(number), {"content": list(blocks)})
+            prompt = shortening.prompt(blocks)
+            self._journal.append("user_message", showing.user_message(number), {"content": prompt})
             if isinstance(self._note, str):
                 parts = (Text(f"<acp-agent-note>\n{self._note}\n</acp-agent-note>\n"), *parts)
             began = time.time()
@@ -257,11 +273,13 @@ class ResumableAgent:
             await self._show(turn.translator.finish(ending))
         finally:
             self._turn = None
-        stop = {"ended": "end_turn", "cancelled": "cancelled", "failed": "error"}[ending]
+        limit = harness.stopped_by if ending == "ended" else None
+        stop_reason: StopReason = "cancelled" if cancelled else _LIMITED[limit] if limit else "end_turn"
+        stop = "error" if ending == "failed" else stop_reason
         used = harness.usage
         self._journal.end_turn(number, stop, input_tokens=used.input_tokens, output_tokens=used.output_tokens)
         self._saving.due = Due(number, stop, turn.last_text if ending == "ended" else "")
-        return TurnEnd(number, "cancelled" if cancelled else "end_turn", failure, turn.last_text)
+        return TurnEnd(number, stop_reason, failure, turn.last_text)
 
     async def save_trajectory(self) -> CheckpointReport:
         """Make everything up to the last turn durable, without closing anything. The agent must be idle.
@@ -406,6 +424,9 @@ class ResumableAgent:
             async for step in harness.turn(parts, silence=self._silence, asking=lambda: self._asking > 0):
                 self._note_step(turn, step)
                 await self._show(turn.translator.step(step))
+                if step.used is not None and step.used != self.used_tokens:
+                    self.used_tokens = step.used
+                    await self._audience.used(step.used)
         except HarnessDied as died:
             await self.drop_harness()
             return died
@@ -424,10 +445,15 @@ class ResumableAgent:
     async def _show(self, shown: Sequence[Shown]) -> None:
         async with self._order:  # a permission question is shown by another task than the turn
             for item in shown:
-                if isinstance(item, MessageShown):
-                    self._journal.stream(item.kind, item.key, item.delta)
-                else:
-                    self._journal.put("tool_call", item.key, item.payload)
+                match item:
+                    case MessageShown():
+                        self._journal.stream(item.kind, item.key, item.delta)
+                    case ToolShown():
+                        self._journal.put("tool_call", item.key, item.payload)
+                    case PlanShown():
+                        self._journal.put("plan", item.key, item.payload)
+                    case CompactionShown():
+                        self._journal.put("compaction", item.key, item.payload)
                 await self._audience.show(item)
 
     async def _ready_harness(self) -> Harness:

@@ -137,8 +137,8 @@ class Agent:
     def notified(self, method: str, params: Json) -> None:
         """Part of `acp_agent.chat.rpc.Handler`. Whatever is sent must be valid ACP."""
         update = params["update"]
-        # The SDK knows no notices yet (acp-facts 3.3, item 4).
-        if isinstance(update, dict) and update["sessionUpdate"] != "notice":
+        # The SDK knows no notices and no compactions yet (acp-facts 3.3, item 4).
+        if isinstance(update, dict) and update["sessionUpdate"] not in ("notice", "compaction_update"):
             SessionNotification.model_validate(params)
         if isinstance(update, dict) and update["sessionUpdate"] == OPTIONS:
             self.option_updates.append(update)
@@ -294,7 +294,8 @@ class Agent:
 def is_announcement(update: Json) -> bool:
     """Whether an update speaks to the person about the session and is not part of the transcript."""
     meta = update.get("_meta")
-    return isinstance(meta, dict) and any(key.startswith("acp-agent/") for key in meta)
+    said = isinstance(meta, dict) and any(key.startswith("acp-agent/") for key in meta)
+    return said and update["sessionUpdate"] not in ("tool_call", "tool_call_update")
 
 
 def resume_report(result: Json) -> Json:

@@ -18,12 +18,16 @@ _ASIDE = re.compile(r"aside/[^\"/]+")
 def transcript(world: World, agent: Agent, answers: list[Json]) -> str:
     """Everything that crossed the wire from the agent, coalesced as a client coalesces it, one JSON value each.
 
-    Chunks of one message are joined, since where the network cuts them is chance; nothing else is left out.
+    Chunks of one message are joined, since where the network cuts them is chance, as is what was seen of a command
+    before its end, and when tokens are counted: those are left out, and nothing else is.
     """
     lines: list[JsonValue] = []
     for message in agent.received:
         update = message["update"]
         assert isinstance(update, dict)
+        kind = update["sessionUpdate"]
+        if kind == "usage_update" or (kind == "tool_call_update" and "status" not in update):
+            continue
         last = lines[-1] if lines else None
         if isinstance(last, dict) and _joins(last, update):
             previous, content = last["content"], update["content"]

@@ -13,7 +13,7 @@ from google.antigravity.connections.local.local_openai_connection_config import 
 from google.antigravity.hooks import policy
 
 from acp_agent.antigravity import Outcome, Reason, ResumableAgent, ResumeRefused, TurnInProgress, Wishes
-from acp_agent.translate import MessageShown, Shown
+from acp_agent.showing import MessageShown, Shown
 from sessions.lease import SessionBusy
 from sessions.report import ResumeReport
 from sessions.store import Store
@@ -45,9 +45,13 @@ class Onlooker:
 
     def __init__(self) -> None:
         self.shown: list[Shown] = []
+        self.tokens = 0
 
     async def show(self, shown: Shown) -> None:
         self.shown.append(shown)
+
+    async def used(self, tokens: int) -> None:
+        self.tokens = tokens
 
     async def reopened(self, report: ResumeReport) -> None:
         raise AssertionError(f"nothing was to be reopened: {report}")

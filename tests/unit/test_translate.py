@@ -14,16 +14,19 @@ from pydantic import JsonValue
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from acp_agent.steps import Source, Status, Step, ToolUse
-from acp_agent.toolcalls import Json
-from acp_agent.translate import (
+from acp_agent.showing import (
+    CompactionShown,
     MessageShown,
+    PlanShown,
     Shown,
+    Told,
     ToolShown,
-    Translator,
     replay,
     user_message,
 )
+from acp_agent.steps import Source, Status, Step, ToolUse
+from acp_agent.toolcalls import Json
+from acp_agent.translate import Translator
 from sessions.journal import Entry, Kind
 
 CWD = PurePosixPath("/project")
@@ -49,6 +52,10 @@ def folded(updates: Iterable[Json]) -> dict[str, Json]:
             call = screen[str(body.pop("toolCallId"))]
             assert call["status"] in OPEN or not body, "what has ended changes no more"
             call.update(body)
+        elif kind == "plan":
+            screen["plan"] = body
+        elif kind == "compaction_update":
+            screen[str(body.pop("compactionId"))] = {"compaction": body["status"]}
         else:
             content = body["content"]
             assert isinstance(content, dict)
@@ -61,21 +68,24 @@ def folded(updates: Iterable[Json]) -> dict[str, Json]:
 def journalled(shown: Sequence[Shown]) -> list[Entry]:
     """The entries that the journal holds after these were given to its `stream` and `put`."""
     entries: list[Entry] = []
-    calls: dict[str, int] = {}
+    places: dict[str, int] = {}
+    kinds: dict[type, Kind] = {ToolShown: "tool_call", PlanShown: "plan", CompactionShown: "compaction"}
     streaming: tuple[str, str] | None = None
     for item in shown:
+        if isinstance(item, Told):
+            continue
         if isinstance(item, MessageShown):
             if streaming == (item.kind, item.key):
                 entries[-1] = replace(entries[-1], text=entries[-1].text + item.delta)
             else:
                 entries.append(Entry(len(entries), 1, item.key, item.kind, {}, item.delta))
             streaming = (item.kind, item.key)
-        elif item.key in calls:
-            place = calls[item.key]
+        elif item.key in places:
+            place = places[item.key]
             entries[place] = replace(entries[place], payload=item.payload)
         else:
-            calls[item.key] = len(entries)
-            entries.append(Entry(len(entries), 1, item.key, "tool_call", item.payload, ""))
+            places[item.key] = len(entries)
+            entries.append(Entry(len(entries), 1, item.key, kinds[type(item)], item.payload, ""))
             streaming = None
     return entries
 
@@ -85,7 +95,7 @@ def replayed(shown: Sequence[Shown]) -> dict[str, Json]:
 
 
 def live(shown: Sequence[Shown]) -> dict[str, Json]:
-    return folded(item.update() for item in shown)
+    return folded(update for item in shown if not isinstance(item, Told) for update in item.updates())
 
 
 # --- Any turn ------------------------------------------------------------------------
@@ -191,29 +201,72 @@ def silent_lanes(draw: st.DrawFn, index: int) -> Lane:
     if draw(st.booleans()):
         lane.send(Step(index, Source.USER, Status.DONE, content="the prompt"))
     else:
-        lane.send(Step(index, Source.MODEL, Status.ACTIVE, content="a sub-agent's", subagent="other"))
-        lane.send(Step(index, Source.MODEL, Status.DONE, tool=FREE["view"], subagent="other"))
+        retry = f"Encountered retryable error from model provider: {draw(st.text(max_size=4))}"
+        lane.send(Step(index, Source.SYSTEM, Status.ERROR, error=retry, http_code=503))
+    return lane
+
+
+@st.composite
+def subagent_lanes(draw: st.DrawFn, index: int) -> Lane:
+    lane = Lane(calls=2)
+    helper = "abcdef0123456789" * 2
+    call = ToolUse(
+        "invoke_subagent", {"Subagents": [{"Role": "Reader", "Prompt": "Read."}]} if draw(st.booleans()) else {}
+    )
+    lane.send(Step(index, Source.MODEL, Status.ACTIVE, tool=call, content="A helper"))
+    lane.send(Step(0, Source.SYSTEM, Status.DONE, content="[Message] content=Read.", subagent=helper))
+    done = Step(index, Source.MODEL, Status.DONE, tool=call)
+    tool = Step(
+        1, Source.MODEL, draw(st.sampled_from([Status.ACTIVE, Status.DONE])), tool=FREE["view"], subagent=helper
+    )
+    for step in draw(st.permutations([done, tool])):
+        lane.send(step)
+    lane.send(Step(2, Source.MODEL, Status.DONE, content="I have read it.", subagent=helper))
+    if draw(st.booleans()):
+        idle = f"Subagent {helper} has gone idle. This was the subagent's most recent response: I have read it."
+        lane.send(Step(index + 100, Source.SYSTEM, Status.DONE, content=idle))
+    return lane
+
+
+@st.composite
+def compaction_lanes(draw: st.DrawFn, index: int) -> Lane:
+    lane = Lane()
+    for status in draw(st.sampled_from([(Status.ACTIVE,), (Status.ACTIVE, Status.ACTIVE, Status.DONE)])):
+        lane.send(Step(index, Source.SYSTEM, status, content="Context compaction", compaction=True))
+    return lane
+
+
+@st.composite
+def plan_lanes(draw: st.DrawFn, index: int) -> Lane:
+    lane = Lane(calls=1)
+    tool = ToolUse("edit_file", {"file_path": "/brain/task.md"})
+    marks = draw(st.lists(st.sampled_from(" /x"), max_size=3))
+    document = "".join(f"- [{mark}] Task\n" for mark in marks)
+    lane.send(Step(index, Source.MODEL, Status.DONE, tool=tool, artifact=document))
     return lane
 
 
 @st.composite
 def turns(draw: st.DrawFn) -> tuple[list[Lane], list[Move]]:
     """Lanes, and their moves in any order that keeps the order within each."""
-    kinds = st.sampled_from(
-        [text_lanes, text_lanes, tool_lanes, tool_lanes, tool_lanes, error_lanes, silent_lanes]
-    )
-    lanes = [draw(draw(kinds)(index)) for index in range(draw(st.integers(1, 6)))]
+    kinds = [text_lanes, text_lanes, tool_lanes, tool_lanes, tool_lanes, error_lanes, silent_lanes]
+    chosen = draw(st.lists(st.sampled_from([*kinds, compaction_lanes, plan_lanes]), min_size=1, max_size=6))
+    if draw(st.booleans()):
+        chosen.append(subagent_lanes)
+    lanes = [draw(kind(index)) for index, kind in enumerate(chosen)]
     order = draw(st.permutations([number for number, lane in enumerate(lanes) for _ in lane.moves]))
     left = [list(lane.moves) for lane in lanes]
     return lanes, [left[number].pop(0) for number in order]
 
 
 def ended(bodies: dict[str, Json]) -> dict[str, Json]:
-    """Messages, and the tool calls that ended."""
+    """Messages, and what has ended of the rest."""
     return {
         key: body
         for key, body in bodies.items()
-        if body.get("status") not in OPEN and "Interrupted: the agent was stopped" not in str(body.get("content"))
+        if body.get("status") not in OPEN
+        and "Interrupted: the agent was stopped" not in str(body.get("content"))
+        and body.get("compaction") not in ("in_progress", "cancelled")
     }
 
 
@@ -238,7 +291,7 @@ def test_live_and_replay_show_the_same_and_nothing_is_lost_doubled_or_left_open(
     assert not [body for body in calls if body["status"] in OPEN]
     texts = [body["text"] for body in screen.values() if "text" in body]
     assert sorted(map(str, texts)) == sorted(text for lane in lanes for text in lane.texts)
-    assert all(isinstance(item, ToolShown) or item.delta for item in shown), "an empty chunk is none"
+    assert all(item.delta for item in shown if isinstance(item, MessageShown)), "an empty chunk is none"
 
     expected, errors = sum(lane.calls for lane in lanes), sum(lane.errors for lane in lanes)
     invalid = sum(body["title"] == "Invalid tool call" for body in calls)
@@ -326,9 +379,10 @@ AFTERWARDS = Step(6, Source.MODEL, Status.DONE, content="I try again.")
 
 def asked(tool: ToolUse, existing: str | None, *then: Step, allowed: bool = True) -> Move:
     def move(translator: Translator) -> list[Shown]:
-        shown: list[Shown] = [translator.question(tool, existing)]
+        question = translator.question(tool, existing)
+        shown: list[Shown] = [question]
         if not allowed:
-            shown.append(translator.refused(shown[0].key, "Rejected: permission was not given."))
+            shown.append(translator.refused(question.key, "Rejected: permission was not given."))
         return shown + [item for step in then for item in translator.step(step)]
 
     return move
@@ -380,7 +434,7 @@ def test_what_such_turns_show(snapshot: SnapshotAssertion) -> None:
         translator = Translator(2, CWD)
         shown = [*move(translator), *translator.finish("ended")]
         assert live(shown) == replayed(shown)
-        told[name] = [item.update() for item in shown]
+        told[name] = [update for item in shown if not isinstance(item, Told) for update in item.updates()]
     # As JSON, since that is what is sent, with every character of the texts in sight.
     assert told == snapshot(extension_class=JSONSnapshotExtension)
 
