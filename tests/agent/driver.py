@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acp.schema import RequestPermissionRequest, SessionNotification
 from pydantic import JsonValue
 
 from acp_agent.chat.process import AgentProcess
@@ -22,6 +21,7 @@ from acp_agent.chat.rpc import Peer, RpcError
 from acp_agent.chat.transcript import Item, Transcript
 from acp_agent.offline.server import OfflineModel
 from tests.prestarted import fork_agent
+from tests.protocol.connection import Connection
 
 Json = dict[str, JsonValue]
 Chooser = Callable[[Json], Awaitable[str | None]]
@@ -41,8 +41,6 @@ class World:
     model: OfflineModel
     flags: tuple[str, ...] = ()
     shared_workspace: Path | None = None
-    endpoint: tuple[str, ...] = ()
-    """Flags that name the model's endpoint, if it is not the OpenAI dialect of `model`."""
 
     @property
     def workspace(self) -> Path:
@@ -64,8 +62,8 @@ class World:
 
     def command(self, *more: str) -> tuple[str, ...]:
         """The command line of an agent in this world."""
-        endpoint = self.endpoint or ("--base-url", self.model.openai_url)
-        return (sys.executable, "-m", "acp_agent", "--data-dir", str(self.data_dir), *endpoint, *self.flags, *more)
+        where = ("--data-dir", str(self.data_dir), "--base-url", self.model.openai_url)
+        return (sys.executable, "-m", "acp_agent", *where, *self.flags, *more)
 
     @asynccontextmanager
     async def agent(
@@ -84,19 +82,40 @@ class World:
             await agent.stop()
 
 
-class _Tee(asyncio.StreamReader):
-    """A reader that keeps what is read through it, so that a test can see the order of the wire."""
+class _Reader(asyncio.StreamReader):
+    """Keeps what is read through it, so that a test can see the order of the wire, and checks it."""
 
-    def __init__(self, reader: asyncio.StreamReader, lines: list[bytes]) -> None:
+    def __init__(self, reader: asyncio.StreamReader, lines: list[bytes], connection: Connection) -> None:
         super().__init__()
         self._source = reader
         self._lines = lines
+        self._connection = connection
 
     async def readline(self) -> bytes:
         line = await self._source.readline()
+        if line.endswith(b"\n"):  # else the agent was killed while it wrote
+            self._connection.received(line)
         if line:
             self._lines.append(line)
         return line
+
+
+class _Writer(asyncio.StreamWriter):
+    """Notes what is written through it: by what was asked, answers are checked."""
+
+    def __init__(self, writer: asyncio.StreamWriter, connection: Connection) -> None:
+        self._target = writer
+        self._connection = connection
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._connection.sent(bytes(data))
+        self._target.write(data)
+
+    async def drain(self) -> None:
+        await self._target.drain()
+
+    def __del__(self) -> None:
+        """The target closes itself."""
 
 
 async def allow(_: Json) -> str | None:
@@ -128,20 +147,19 @@ class Agent:
     garbage: list[str] = field(default_factory=list)
     initialized: Json = field(default_factory=dict)
     lines: list[bytes] = field(default_factory=list)
+    connection: Connection = field(default_factory=Connection)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _peer: Peer = field(init=False)
     _serving: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._peer = Peer(_Tee(self.process.reader, self.lines), self.process.writer, self)
+        reader = _Reader(self.process.reader, self.lines, self.connection)
+        self._peer = Peer(reader, _Writer(self.process.writer, self.connection), self)
         self._serving = asyncio.create_task(self._peer.serve())
 
     def notified(self, method: str, params: Json) -> None:
-        """Part of `acp_agent.chat.rpc.Handler`. Whatever is sent must be valid ACP."""
+        """Part of `acp_agent.chat.rpc.Handler`."""
         update = params["update"]
-        # The SDK knows no notices and no compactions yet (acp-facts 3.3, item 4).
-        if isinstance(update, dict) and update["sessionUpdate"] not in ("notice", "compaction_update"):
-            SessionNotification.model_validate(params)
         if isinstance(update, dict) and update["sessionUpdate"] == OPTIONS:
             self.option_updates.append(update)
         else:
@@ -151,7 +169,6 @@ class Agent:
     async def requested(self, method: str, params: Json) -> Json:
         """Part of `acp_agent.chat.rpc.Handler`."""
         assert method == "session/request_permission"
-        RequestPermissionRequest.model_validate(params)
         self.questions.append(params)
         self._changed.set()
         try:
@@ -279,13 +296,18 @@ class Agent:
         """SIGKILL the process group, and read what was still in the pipe."""
         self.process.kill_group()
         await self.process.exited()
-        await self._serving
+        await self._served()
 
     async def stop(self) -> int:
         """End the agent in order; its exit status."""
         await self.process.stop()
-        await self._serving
+        await self._served()
         return (await self.process.ended()).status
+
+    async def _served(self) -> None:
+        """Wait until all that the agent wrote has been read. Whatever it was must have been valid ACP."""
+        await self._serving
+        self.connection.check()
 
     async def end(self) -> tuple[str, ...]:
         """End the agent in order; the last lines that it wrote to standard error."""

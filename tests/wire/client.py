@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from tests.protocol.connection import Connection
+
 PATIENCE = 30
 """Seconds after which a test gives up; far more than anything here may take."""
 
@@ -20,7 +22,10 @@ ROOT = Path(__file__).parents[2]
 
 Message = dict[str, Any]
 
-INITIALIZE: Message = {"protocolVersion": 1, "clientCapabilities": {"session": {"notices": {}}}}
+INITIALIZE: Message = {
+    "protocolVersion": 1,
+    "clientCapabilities": {"session": {"notices": {}}, "fs": {"readTextFile": True}},
+}
 
 
 class StubProcess:
@@ -46,6 +51,7 @@ class StubProcess:
             env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
         os.close(self._write_alive)
+        self.connection = Connection()
         self.ended_by_test = False
         self._timer = threading.Timer(PATIENCE, self._give_up)
         self._timer.daemon = True
@@ -67,6 +73,8 @@ class StubProcess:
                 with suppress(BrokenPipeError):
                     stream.close()
         os.close(self._read_alive)
+        if error is None:
+            self.connection.check()
 
     def _give_up(self) -> None:
         self.ended_by_test = True
@@ -83,6 +91,7 @@ class StubProcess:
         return self.process.stdout
 
     def write(self, data: bytes) -> None:
+        self.connection.sent(data)
         self.stdin.write(data)
         self.stdin.flush()
 
@@ -93,12 +102,12 @@ class StubProcess:
         return self._ids
 
     def read(self) -> Message:
-        """The next message; every line of stdout must be one."""
+        """The next message; every line of stdout must be one, and valid ACP."""
         line = self.stdout.readline()
         assert line, f"the agent closed its output; its stderr:\n{self.rest_of_stderr()}"
+        self.connection.received(line)
         message = json.loads(line)
         assert isinstance(message, dict)
-        assert message["jsonrpc"] == "2.0"
         return message
 
     def call(self, method: str, params: object) -> Message:

@@ -179,13 +179,15 @@ class StubAgent:
 
     async def do_ask(self, session_id: str, _: str) -> str:
         try:
-            answer = await self.transport.request("fs/read_text_file", {"sessionId": session_id})
+            answer = await self.transport.request("fs/read_text_file", {"sessionId": session_id, "path": "/x"})
         except ClientRefused as error:
             return f"{error.code} {error}"
         return str(answer)
 
     async def do_withdraw(self, session_id: str, _: str) -> str:
-        question = asyncio.ensure_future(self.transport.request("fs/read_text_file", {"sessionId": session_id}))
+        question = asyncio.ensure_future(
+            self.transport.request("fs/read_text_file", {"sessionId": session_id, "path": "/x"})
+        )
         withdrawn = asyncio.Event()
         requests.current().when_withdrawn(withdrawn.set)
         mark("asking")

@@ -1,0 +1,1 @@
+"""What the protocol asks of every message, from the protocol's own schema; nothing here knows the agent."""
