@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from acp_agent import refusals
@@ -18,11 +19,11 @@ from acp_agent.antigravity import ResumeRefused, Wishes
 from acp_agent.client_link import Client
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, Patience
-from acp_agent.model_access import ModelEndpoint
+from acp_agent.models import ModelList
 from acp_agent.options import Options
 from acp_agent.params import Setup
 from acp_agent.session_options import SessionOptions
-from acp_agent.steps import HarnessError
+from acp_agent.steps import Endpoint, HarnessError
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from sessions import housekeeping
@@ -33,6 +34,14 @@ from sessions.session import Session, StoreDamaged
 from sessions.store import Store, StoreTooNew, UnknownSession, now
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEndpoint:
+    """Where the model of a session is, and the models that are offered there."""
+
+    endpoint: Endpoint
+    offered: ModelList
 
 
 class OpenSessions:
@@ -104,15 +113,15 @@ class OpenSessions:
             await self._end(self.conversation(session_id))
 
     async def delete(self, session_id: str) -> None:
-        """Delete a session and all its files; one that is open here is closed first."""
+        """Delete a session and all its files, if it is there; one that is open here is closed first."""
         async with self._lock(session_id):
             if conversation := self._open.get(session_id):
                 await self._end(conversation)
             try:
                 with refusals.store_errors(session_id):
                     await asyncio.to_thread(housekeeping.delete, self._store, session_id, self._holder())
-            except UnknownSession as error:
-                raise refusals.unknown_session(session_id) from error
+            except UnknownSession:
+                log.info("there was no session %s to delete", session_id)
             except SessionBusy as error:
                 raise refusals.busy(session_id, error) from error
 
@@ -173,7 +182,7 @@ class OpenSessions:
                 session,
                 lease,
                 client,
-                options=SessionOptions(session, model, self._default_options),
+                options=SessionOptions(session, model.endpoint, model.offered, self._default_options),
                 setup=setup,
                 wishes=self._wishes,
                 patience=self._patience,
