@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash lock clean
+.PHONY: help setup try test check bench crash conformance lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ bench: setup  ## figures beside the raw SDK in the same run
 
 crash: setup  ## kill the agent at random and at every system call; SEED, KILLS and MINUTES may be given
 	$(BIN)/python -m tests.crash $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+conformance: setup  ## try every requirement of the protocol's test kit and write docs/conformance.md
+	$(BIN)/python -m tests.conformance
 
 lock:  ## write requirements.lock anew from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock

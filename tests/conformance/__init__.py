@@ -1,0 +1,1 @@
+"""The requirements of the protocol's test kit, each tried on the real agent process: `make conformance`."""
