@@ -22,6 +22,7 @@ from sessions.report import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
 
 if TYPE_CHECKING:
+    from acp_agent.wire.errors import JsonObject
     from acp_agent.wire.lifetime import ServedAgent
     from acp_agent.wire.transport import StdioTransport
 
@@ -35,13 +36,17 @@ class _Commands(click.Group):
     """The commands. One that a client never waits for is imported only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "sessions"]
+        return sorted([*super().list_commands(ctx), "login", "logout", "sessions"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "sessions":
             from acp_agent.sessions_command import sessions  # noqa: PLC0415
 
             return sessions
+        if cmd_name in ("login", "logout"):
+            from acp_agent import login_command  # noqa: PLC0415
+
+            return login_command.login if cmd_name == "login" else login_command.logout
         return super().get_command(ctx, cmd_name)
 
 
@@ -51,6 +56,7 @@ class _Commands(click.Group):
 @click.option(
     "--base-url", metavar="URL", help="An OpenAI-compatible endpoint, such as http://localhost:11434/v1."
 )
+@click.option("--gemini-url", metavar="URL", help="Where the Gemini API is, if it is not Google's own address.")
 @click.option("--offline", is_flag=True, default=None, help="Use the embedded offline model: no network, no key.")
 @click.option("--require", type=click.Choice(_REQUIRABLE), help="Refuse to load a session with less than this.")
 @click.option(
@@ -136,7 +142,6 @@ def _serve(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.value.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
-    from acp_agent import handshake  # noqa: PLC0415
     from acp_agent.wire.lifetime import serve  # noqa: PLC0415
     from acp_agent.wire.transport import StdioTransport  # noqa: PLC0415
 
@@ -144,10 +149,18 @@ def _serve(settings: Settings) -> None:
         # Sessions that wait on a thread, for a disk or a dying harness, must not use up the threads of the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         with contextlib.ExitStack() as stack:
-            transport = StdioTransport(protocol_in, protocol_out, handshake.answer)
+            transport = StdioTransport(protocol_in, protocol_out, partial(_introduce, settings))
             await serve(transport, partial(_load, settings, transport, stack))
 
     asyncio.run(run())
+
+
+def _introduce(settings: Settings, params: JsonObject) -> JsonObject:
+    """Answer `initialize`. Ways to log in are offered only while there are no credentials."""
+    from acp_agent import credentials, handshake  # noqa: PLC0415
+
+    needed = config.needs_kept_key(settings, os.environ) and credentials.kept() is None
+    return handshake.answer(params, auth_methods=credentials.auth_methods(params) if needed else ())
 
 
 def _load(settings: Settings, transport: StdioTransport, stack: contextlib.ExitStack) -> Callable[[], ServedAgent]:

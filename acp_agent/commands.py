@@ -103,6 +103,14 @@ def read(blocks: Sequence[Block]) -> Command | None:
     return Command(known.name, number, word)
 
 
+def is_ours(blocks: Sequence[Block]) -> bool:
+    """Whether a prompt is a command of ours, well written or not: such a one needs no model."""
+    try:
+        return read(blocks) is not None
+    except BadCommand:
+        return True
+
+
 def turns_text(turns: Sequence[TurnRecord], checkpoints: Sequence[Checkpoint]) -> str:
     """The answer to `/turns`, in Markdown."""
     if not turns:

@@ -15,6 +15,7 @@ from typing import Any
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from acp_agent import credentials
 from acp_agent.options import Mode
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
 from sessions.report import Outcome
@@ -60,6 +61,7 @@ class Settings(BaseModel):
     data_dir: Path
     model: str | None = None
     base_url: str | None = None
+    gemini_url: str | None = None
     offline: bool = False
     require: Outcome | None = None
     interrupted: OnInterrupted = OnInterrupted.KEEP
@@ -85,7 +87,7 @@ class Settings(BaseModel):
             raise ValueError("'fresh' would require nothing; leave it out instead")
         return value
 
-    @field_validator("base_url")
+    @field_validator("base_url", "gemini_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
@@ -125,27 +127,33 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
     return settings
 
 
-def endpoint(settings: Settings, environment: Mapping[str, str], *, offline_url: str | None) -> Endpoint | None:
+def endpoint(
+    settings: Settings, environment: Mapping[str, str], *, offline_url: str | None, kept: SecretStr | None = None
+) -> Endpoint | None:
     """The model endpoint that the settings and the environment lead to, None without credentials.
 
     Args:
         settings: the settings.
         environment: the process's environment, for the credentials that the SDK documents.
         offline_url: where the embedded model listens, if it runs.
+        kept: the key that `acp-agent login` kept, if it did.
     """
     if offline_url is not None:
         return GeminiEndpoint(api_key=SecretStr("offline"), model="offline", base_url=offline_url)
     if settings.base_url is not None:
         return OpenAIEndpoint(base_url=settings.base_url, model=settings.model or OPENAI_DEFAULT_MODEL)
-    enabled = ("true", "1")
-    if (
-        environment.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in enabled
-        or environment.get("GOOGLE_GENAI_USE_ENTERPRISE", "").lower() in enabled
-    ):
+    variable = credentials.in_environment(environment)
+    if variable is not None and variable != "GEMINI_API_KEY":
         return VertexEndpoint(model=settings.model)
-    if key := environment.get("GEMINI_API_KEY"):
-        return GeminiEndpoint(api_key=SecretStr(key), model=settings.model)
-    return None
+    key = SecretStr(environment["GEMINI_API_KEY"]) if variable else kept
+    if key is None:
+        return None
+    return GeminiEndpoint(api_key=key, model=settings.model, base_url=settings.gemini_url)
+
+
+def needs_kept_key(settings: Settings, environment: Mapping[str, str]) -> bool:
+    """Whether nothing but a key that was kept can lead to an endpoint."""
+    return not settings.offline and settings.base_url is None and credentials.in_environment(environment) is None
 
 
 def _file(flag: object, environment: Mapping[str, str]) -> dict[str, object]:

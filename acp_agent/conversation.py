@@ -20,6 +20,7 @@ from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
 from acp_agent.commands import BadCommand
 from acp_agent.config import Announce
+from acp_agent.model_access import ModelEndpoint
 from acp_agent.obeying import Obeying
 from acp_agent.options import Mode
 from acp_agent.params import Setup
@@ -146,6 +147,11 @@ class Conversation:
     async def _tell_models(self) -> None:
         await self._tell_options()
         await self._tell_usage(self._agent.used_tokens)
+
+    def use(self, access: ModelEndpoint) -> None:
+        """Reach the model in this way from the next prompt on: credentials may have come, or others."""
+        if self.options.use(access):
+            self._agent.reconfigure(self._config())
 
     async def set_mode(self, mode_id: str) -> None:
         """Be in another mode from now on, also in the middle of a turn.

@@ -46,6 +46,7 @@ def answer(params: JsonObject, *, auth_methods: Sequence[JsonObject] = ()) -> Js
                 "delete": {},
                 "status": {},
             },
+            "auth": {"logout": {}},
             "_meta": {"acp-agent": {"report": 1}},
         },
         "authMethods": [*auth_methods],

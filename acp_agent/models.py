@@ -14,10 +14,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from enum import StrEnum
 from http.client import HTTPException
 from typing import Final
 
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 
 from acp_agent.options import Model
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint
@@ -36,10 +37,32 @@ GEMINI_API: Final = "https://generativelanguage.googleapis.com"
 """Where the Gemini API is, unless an endpoint says otherwise."""
 
 
-class ModelList:
-    """The models of one endpoint. `models` is empty until the list has come."""
+class KeyCheck(StrEnum):
+    """What an endpoint says of a key."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    TAKEN = "taken"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+def check_key(key: SecretStr, base_url: str | None) -> KeyCheck:
+    """Ask the Gemini API whether it takes a key. Blocks for a few seconds at most."""
+    try:
+        _get(
+            f"{(base_url or GEMINI_API).rstrip('/')}/v1beta/models?pageSize=1",
+            {"x-goog-api-key": key.get_secret_value()},
+        )
+    except urllib.error.HTTPError as error:
+        return KeyCheck.REFUSED if error.code in (400, 401, 403) else KeyCheck.UNKNOWN
+    except (OSError, HTTPException, ValueError):
+        return KeyCheck.UNKNOWN
+    return KeyCheck.TAKEN
+
+
+class ModelList:
+    """The models of one endpoint, None if there is none. `models` is empty until the list has come."""
+
+    def __init__(self, endpoint: Endpoint | None) -> None:
         self.models: tuple[Model, ...] = ()
         self._endpoint = endpoint
         self._asking: asyncio.Task[None] | None = None
@@ -47,13 +70,15 @@ class ModelList:
 
     def when_known(self, callback: Callable[[], None]) -> None:
         """Ask for the list, if that has not been done, and call something when it comes later than now."""
+        if self._endpoint is None:
+            return
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
+            self._asking = asyncio.create_task(self._ask(self._endpoint))
         if not self._asking.done():
             self._waiting.append(callback)
 
-    async def _ask(self) -> None:
-        self.models = await asyncio.to_thread(offered, self._endpoint)
+    async def _ask(self, endpoint: Endpoint) -> None:
+        self.models = await asyncio.to_thread(offered, endpoint)
         waiting, self._waiting = self._waiting, []
         if self.models:
             for callback in waiting:

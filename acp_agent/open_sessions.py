@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from acp_agent import refusals
@@ -19,11 +18,11 @@ from acp_agent.antigravity import ResumeRefused, Wishes
 from acp_agent.client_link import Client
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, Patience
-from acp_agent.models import ModelList
+from acp_agent.model_access import ModelEndpoint
 from acp_agent.options import Options
 from acp_agent.params import Setup
 from acp_agent.session_options import SessionOptions
-from acp_agent.steps import Endpoint, HarnessError
+from acp_agent.steps import HarnessError
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from sessions import housekeeping
@@ -34,14 +33,6 @@ from sessions.session import Session, StoreDamaged
 from sessions.store import Store, StoreTooNew, UnknownSession, now
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEndpoint:
-    """Where the model of a session is, and the models that are offered there."""
-
-    endpoint: Endpoint
-    offered: ModelList
 
 
 class OpenSessions:
@@ -182,7 +173,7 @@ class OpenSessions:
                 session,
                 lease,
                 client,
-                options=SessionOptions(session, model.endpoint, model.offered, self._default_options),
+                options=SessionOptions(session, model, self._default_options),
                 setup=setup,
                 wishes=self._wishes,
                 patience=self._patience,

@@ -7,23 +7,22 @@ Each public method is called by the SDK with the request's parameters as keyword
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Sequence
 
 import acp
 from pydantic import BaseModel, JsonValue
 
-from acp_agent import config, handshake, params, refusals
+from acp_agent import commands, credentials, handshake, params, refusals
 from acp_agent.antigravity import ResumeRefused, TurnInProgress
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, PromptFailed
-from acp_agent.models import ModelList
-from acp_agent.open_sessions import ModelEndpoint, OpenSessions
+from acp_agent.model_access import ModelAccess
+from acp_agent.open_sessions import OpenSessions
 from acp_agent.options import BadOption
 from acp_agent.params import McpServerParam
 from acp_agent.prompts import BadPrompt
-from acp_agent.steps import Endpoint, HarnessError
+from acp_agent.steps import HarnessError
 from acp_agent.toolcalls import Json
 from acp_agent.wire import errors, requests, serving
 from acp_agent.wire.errors import AgentError
@@ -41,12 +40,10 @@ class AgentServer:
     """The agent object that the SDK's connection drives."""
 
     def __init__(self, settings: Settings, transport: StdioTransport, *, offline_url: str | None) -> None:
-        self._settings = settings
         self._transport = transport
-        self._offline_url = offline_url
+        self._access = ModelAccess(settings, offline_url=offline_url)
         self._store = Store(settings.data_dir)
         self._sessions = OpenSessions(self._store, settings, self._client_name)
-        self._models: ModelEndpoint | None = None
         self._link: ClientLink | None = None
 
     def on_connect(self, conn: acp.Client) -> None:
@@ -54,12 +51,13 @@ class AgentServer:
         self._link = ClientLink(self._transport)
         serving.add_request(conn, "session/delete", self.delete_session)
         serving.add_request(conn, "session/status", self.session_status)
+        serving.add_request(conn, "logout", self.log_out)
 
     async def new_session(
         self, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Make a session that can be loaded from now on, in this process and any other."""
-        model = self._model()
+        model = await self._access.needed()
         setup = params.new_setup(cwd, mcp_servers)
         session_id = new_session_id()
         with refusals.store_errors(session_id):
@@ -77,7 +75,7 @@ class AgentServer:
         **_: object,
     ) -> Json:
         """Make a session of another one, up to its last checkpoint or the turn that `_meta` names."""
-        model = self._model()
+        model = await self._access.needed()
         setup = params.new_setup(cwd, mcp_servers, session_id)
         turn = params.turn_to_fork_at(meta, session_id)
         try:
@@ -111,7 +109,7 @@ class AgentServer:
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Bring a session back, replay all of it, and report exactly what was brought back."""
-        setup, model = params.setup(cwd, mcp_servers, session_id), self._model()
+        setup, model = params.setup(cwd, mcp_servers, session_id), await self._access.at_hand()
         bringing_back = self._sessions.bringing_back(session_id, setup, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             with refusals.store_errors(session_id):
@@ -125,7 +123,7 @@ class AgentServer:
         self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
     ) -> Json:
         """Bring a session back without replaying it."""
-        setup, model = params.setup(cwd, mcp_servers, session_id), self._model()
+        setup, model = params.setup(cwd, mcp_servers, session_id), await self._access.at_hand()
         bringing_back = self._sessions.bringing_back(session_id, setup, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             await self._send_info(conversation, report)
@@ -159,6 +157,8 @@ class AgentServer:
         """Run a turn; the answer says how it ended and what of it is durable."""
         conversation = self._sessions.conversation(session_id)
         blocks = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in prompt]
+        if not commands.is_ours(blocks):
+            conversation.use(await self._access.needed(session_id))
         requests.current().when_withdrawn(conversation.cancel_soon)
         try:
             with refusals.store_errors(session_id):
@@ -201,6 +201,24 @@ class AgentServer:
                 raise BadOption(f"The value of {config_id[:60]!r} must be a string: there are no switches.")
             await conversation.set_option(config_id, value)
         return {"configOptions": conversation.options.config_options()}
+
+    async def authenticate(self, method_id: str, **_: object) -> Json:
+        """Look again whether there are credentials, after the client has had them made."""
+        if method_id not in credentials.METHODS:
+            raise AgentError(
+                errors.INVALID_PARAMS,
+                "There is no such way to authenticate.",
+                reason="unknown_auth_method",
+                details=f"There are {' and '.join(credentials.METHODS)}.",
+            )
+        await self._access.needed()
+        return {}
+
+    async def log_out(self, _: dict[str, JsonValue]) -> Json:
+        """Forget the key that `acp-agent login` kept; prompts need another from then on."""
+        with refusals.store_errors(None):
+            await self._access.log_out()
+        return {}
 
     async def cancel(self, session_id: str, **_: object) -> None:
         """Halt the session's turn; its prompt is answered with `cancelled`."""
@@ -248,25 +266,6 @@ class AgentServer:
         if info.title is not None:
             update["title"] = info.title
         await self._client().update(conversation.session.id, update)
-
-    def _endpoint(self) -> Endpoint:
-        found = config.endpoint(self._settings, os.environ, offline_url=self._offline_url)
-        if found is None:
-            raise AgentError(
-                errors.AUTH_REQUIRED,
-                "No model credentials were found.",
-                reason="no_credentials",
-                details="Set GEMINI_API_KEY, or GOOGLE_GENAI_USE_VERTEXAI=true with GOOGLE_CLOUD_PROJECT and "
-                "GOOGLE_CLOUD_LOCATION, or start the agent with --base-url for an OpenAI-compatible endpoint, or "
-                "with --offline to try it without a model.",
-            )
-        return found
-
-    def _model(self) -> ModelEndpoint:
-        endpoint = self._endpoint()
-        if self._models is None or self._models.endpoint != endpoint:
-            self._models = ModelEndpoint(endpoint, ModelList(endpoint))
-        return self._models
 
     def _client_name(self) -> str:
         return handshake.client_name(self._transport.client_params)

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from acp_agent import options
 from acp_agent.antigravity.sdk_config import DEFAULT_MODEL
+from acp_agent.model_access import ModelEndpoint
 from acp_agent.models import ModelList
 from acp_agent.options import Mode, Model, Offer, Options
 from acp_agent.steps import Endpoint, OpenAIEndpoint
@@ -19,11 +20,20 @@ from sessions.timeline import OPTIONS
 class SessionOptions:
     """See the module. `default` is what a session has that was never told otherwise."""
 
-    def __init__(self, session: Session, endpoint: Endpoint, models: ModelList, default: Options) -> None:
-        self.models = models
+    def __init__(self, session: Session, access: ModelEndpoint, default: Options) -> None:
         self._session = session
-        self._endpoint = endpoint
+        self._access = access
         self._current = options.options_from(session.recall(OPTIONS), default)
+
+    @property
+    def models(self) -> ModelList:
+        """The models that are offered."""
+        return self._access.offered
+
+    def use(self, access: ModelEndpoint) -> bool:
+        """Reach the model in this way from now on; whether that is another way."""
+        before, self._access = self._access, access
+        return before is not access
 
     @property
     def mode(self) -> Mode:
@@ -33,10 +43,10 @@ class SessionOptions:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint with the model and the thinking level that are set."""
-        model = self._current.model or self._endpoint.model
-        if isinstance(self._endpoint, OpenAIEndpoint):
-            return replace(self._endpoint, model=model or self._endpoint.model)
-        return replace(self._endpoint, model=model, thinking=self._current.thinking)
+        model = self._current.model or self._access.endpoint.model
+        if isinstance(self._access.endpoint, OpenAIEndpoint):
+            return replace(self._access.endpoint, model=model or self._access.endpoint.model)
+        return replace(self._access.endpoint, model=model, thinking=self._current.thinking)
 
     @property
     def model(self) -> Model:
@@ -73,8 +83,10 @@ class SessionOptions:
 
     @property
     def _offer(self) -> Offer:
-        default = self._endpoint.model or DEFAULT_MODEL
-        return Offer(self.models.models, default, thinks=not isinstance(self._endpoint, OpenAIEndpoint))
+        default = self._access.endpoint.model or DEFAULT_MODEL
+        return Offer(
+            self._access.offered.models, default, thinks=not isinstance(self._access.endpoint, OpenAIEndpoint)
+        )
 
     def _keep(self, wanted: Options) -> None:
         if wanted != self._current:

@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import psutil
@@ -54,6 +54,9 @@ log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 0.8
 """How long a harness may take to close in order before it is killed; 0.02 s is usual (facts, section 9)."""
+
+KILLED_SECONDS = 0.3
+"""How long the end of killed commands is waited for; a cancelled prompt waits with it."""
 
 OPEN_SECONDS = 20.0
 """How long a harness may take to open a conversation before it is killed; 0.1 to 1 s is usual."""
@@ -93,6 +96,7 @@ class Harness:
         )
         self._environments = environments
         self._cancelled = False
+        self._before: asyncio.Future[frozenset[int]] | None = None
         connection: Any = self._agent.conversation.connection
         self._process: Any = connection._process
         # The public history is cut to 10,000 steps; the handshake's is whole.
@@ -177,6 +181,8 @@ class Harness:
         """
         self._cancelled = False
         conversation = self._agent.conversation
+        # Start times would tell as well, but for the second that they can be off.
+        self._before = asyncio.ensure_future(asyncio.to_thread(_marked_pids, self._conversation_id))
         began = False
         failure: HarnessError | None = None
         await self._details.begin_turn()
@@ -244,16 +250,16 @@ class Harness:
         with contextlib.suppress(Exception):  # a dead harness needs no cancelling: the turn itself reports it
             await asyncio.wait_for(self._agent.conversation.cancel(), CLOSE_SECONDS)
 
-    def end_commands(self, since: float) -> None:
-        """Kill what the harness started after a moment (seconds since the epoch) and still runs.
+    async def end_commands(self) -> None:
+        """Kill what was started in the last turn and still runs, and see it end.
 
-        A cancel that comes while a command is being started does not end that command (measured with 0.1.22).
+        A cancel that comes while a command is being started does not end that command, or only its shell (measured
+        with 0.1.22). Servers, and what earlier turns left running, are not touched.
         """
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if process.create_time() >= since:
-                        process.kill()
+        before = await self._before if self._before is not None else frozenset()
+        killed = await asyncio.to_thread(_kill_marked, self._conversation_id, before | {self.pid})
+        if killed:
+            await asyncio.to_thread(psutil.wait_procs, killed, KILLED_SECONDS)
 
     def kill(self) -> None:
         """End the harness at once with everything it runs; for a harness that does not answer."""
@@ -357,6 +363,28 @@ def _kill_started(conversation_id: str) -> None:
         with contextlib.suppress(psutil.Error):
             if process.environ().get(MARKER_VARIABLE) == conversation_id:
                 process.kill()
+
+
+def _marked(conversation_id: str) -> Iterator[psutil.Process]:
+    # Not only the harness's descendants: a shell that was killed leaves its command without a parent.
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(MARKER_VARIABLE) == conversation_id:
+                yield process
+
+
+def _marked_pids(conversation_id: str) -> frozenset[int]:
+    return frozenset(process.pid for process in _marked(conversation_id))
+
+
+def _kill_marked(conversation_id: str, spared: frozenset[int]) -> list[psutil.Process]:
+    killed: list[psutil.Process] = []
+    for process in _marked(conversation_id):
+        if process.pid not in spared:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                killed.append(process)
+    return killed
 
 
 def _kill_tree(pid: int) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ class ResumableAgent:
         self._wishes = wishes or Wishes()
         self._silence = silence
         self._asking = 0
-        self._halted: float | None = None
+        self._halted = False
         self._resting: asyncio.Task[None] | None = None
         self._journal = Journal(session)
         self._harness: Harness | None = None
@@ -261,12 +260,11 @@ class ResumableAgent:
             self._journal.append("user_message", showing.user_message(number), {"content": prompt})
             if isinstance(self._note, str):
                 parts = (Text(f"<acp-agent-note>\n{self._note}\n</acp-agent-note>\n"), *parts)
-            began = time.time()
             failure = await self._stream(harness, turn, parts)
             cancelled = self._cancelled.is_set()
             if cancelled:
-                harness.end_commands(since=began)
-                self._halted = began
+                await harness.end_commands()
+                self._halted = True
             ending: Literal["ended", "cancelled", "failed"] = "ended"
             if cancelled or failure:
                 ending = "cancelled" if cancelled else "failed"
@@ -288,10 +286,10 @@ class ResumableAgent:
         not store what it showed. The next call tries again.
         """
         report = await self._saving.take(self._saving.due or Due(self._journal.head, "end_turn"))
-        if self._halted is not None and self._harness is not None:
+        if self._halted and self._harness is not None:
             # One that was being started when the turn was cancelled may have begun to run only now.
-            self._harness.end_commands(since=self._halted)
-        self._halted = None
+            await self._harness.end_commands()
+        self._halted = False
         if report.durable or not self._saving.not_stored:
             return report
         # Some harness may store more when it is closed in order. What is missing after that is lost to the model,

@@ -22,6 +22,7 @@ from acp_agent.chat.transcript import ToolCall, read_tool_call
 from sessions.report import CheckpointReport, ResumeReport
 
 RESUME_META = "acp-agent/resume"
+PARENT_META = "acp-agent/parent"
 CHECKPOINT_META = "acp-agent/checkpoint"
 SESSION_META = "acp-agent/session"
 

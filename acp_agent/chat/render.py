@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.text import Text
 
-from acp_agent.chat.agent import ListedSession, PermissionQuestion
+from acp_agent.chat.agent import PARENT_META, ListedSession, PermissionQuestion
 from acp_agent.chat.transcript import Diff, Item, Message, Notice, Output, Plan, Role, ToolCall, Unknown
 from acp_agent.chat.words import Told, Tone, counted
 
@@ -66,7 +66,7 @@ def message_part(role: Role, part: str, *, first: bool) -> RenderableType:
 
 def tool_line(call: ToolCall, seconds: float | None) -> Text:
     """A tool call in one line: sign, title, kind, status and how long it took, if that is known."""
-    line = Text()
+    line = Text("  " if _is_of_subagent(call) else "")
     line.append(f"{_SIGNS.get(call.status, '?')} ", style=_STATUS_STYLES.get(call.status, "yellow"))
     line.append(_titled(call), style="bold")
     line.append(f" · {plain(call.status).replace('_', ' ')}", style="dim")
@@ -83,7 +83,8 @@ def duration(seconds: float) -> str:
 def tool_content(call: ToolCall) -> tuple[RenderableType, ...]:
     """What a tool call shows below its line: diffs and output."""
     shown = (diff(entry) if isinstance(entry, Diff) else output(entry) for entry in call.content)
-    return tuple(Padding(body, (0, 0, 0, 2), expand=False) for body in shown)
+    indent = 4 if _is_of_subagent(call) else 2
+    return tuple(Padding(body, (0, 0, 0, indent), expand=False) for body in shown)
 
 
 def diff(change: Diff) -> Text:
@@ -162,6 +163,12 @@ def sessions(listed: tuple[ListedSession, ...], current: str | None) -> Renderab
         mark = " · this session" if entry.session_id == current else ""
         lines.append(f"{number}. {entry.title or '(no title)'}{turns}{when}{mark}\n   {entry.session_id}")
     return Text(plain("\n".join(lines)))
+
+
+def _is_of_subagent(call: ToolCall) -> bool:
+    """Whether it is shown below the call that its sub-agent works for."""
+    meta = call.fields.get("_meta")
+    return isinstance(meta, dict) and PARENT_META in meta
 
 
 def _titled(call: ToolCall) -> str:

@@ -49,11 +49,13 @@ class OfflineModel:
     """A running offline model; it serves from its construction until `close`, and is a context manager.
 
     With `record` it keeps the requests it received; an agent that runs for days turns that off. `token` is the
-    random first part of every path, known only to those who were given a URL.
+    random first part of every path, known only to those who were given a URL. With an `api_key`, requests in the
+    Gemini dialect that do not carry it are refused.
     Raises `OSError` if no port on loopback can be opened.
     """
 
-    def __init__(self, *, record: bool = True) -> None:
+    def __init__(self, *, record: bool = True, api_key: str | None = None) -> None:
+        self.api_key = api_key
         self.token = secrets.token_urlsafe(24)
         self._record = record
         self._requests: list[ModelRequest] = []
@@ -190,7 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self._path_after_token() == "v1/models":
             self._send(HTTPStatus.OK, _OPENAI.models(MODELS))
         elif self._path_after_token() == "v1beta/models":
-            self._send(HTTPStatus.OK, _GEMINI.models(MODELS))
+            if self._is_let_in():
+                self._send(HTTPStatus.OK, _GEMINI.models(MODELS))
         else:
             self._send_not_found()
 
@@ -202,9 +205,19 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "v1/chat/completions":
             self._answer(_OPENAI, body, "")
         elif path is not None and (found := _GEMINI_PATH.fullmatch(path)):
-            self._answer(_GEMINI, body, found[1])
+            if self._is_let_in():
+                self._answer(_GEMINI, body, found[1])
         else:
             self._send_not_found()
+
+    def _is_let_in(self) -> bool:
+        """Whether the request carries the key, if one is wanted; if not, it has been answered."""
+        wanted = self.server.model.api_key
+        given = self.headers.get("x-goog-api-key", "")
+        if wanted is None or secrets.compare_digest(given.encode(), wanted.encode()):
+            return True
+        self._send_error(_GEMINI, HTTPStatus.UNAUTHORIZED, "the API key is not valid")
+        return False
 
     def _path_after_token(self) -> str | None:
         path, _, _ = self.path.removeprefix("/").partition("?")

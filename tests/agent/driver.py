@@ -41,6 +41,8 @@ class World:
     model: OfflineModel
     flags: tuple[str, ...] = ()
     shared_workspace: Path | None = None
+    endpoint: tuple[str, ...] = ()
+    """Flags that name the model's endpoint, if it is not the OpenAI dialect of `model`."""
 
     @property
     def workspace(self) -> Path:
@@ -62,8 +64,8 @@ class World:
 
     def command(self, *more: str) -> tuple[str, ...]:
         """The command line of an agent in this world."""
-        where = ("--data-dir", str(self.data_dir), "--base-url", self.model.openai_url)
-        return (sys.executable, "-m", "acp_agent", *where, *self.flags, *more)
+        endpoint = self.endpoint or ("--base-url", self.model.openai_url)
+        return (sys.executable, "-m", "acp_agent", "--data-dir", str(self.data_dir), *endpoint, *self.flags, *more)
 
     @asynccontextmanager
     async def agent(

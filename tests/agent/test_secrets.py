@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,26 +31,12 @@ SECRETS = (API_KEY.encode(), MCP_SECRET.encode())
 CALL = '!call call_mcp_tool {"ServerName": "weather", "ToolName": "temperature", "Arguments": {"town": "Riga"}}'
 FAILING = "!fail 400 The key is not valid."
 
-LAUNCHER = """
-import os, sys
-from pydantic import SecretStr
-from acp_agent import cli, config
-from acp_agent.steps import GeminiEndpoint
-
-url = sys.argv.pop(1)
-def on_loopback(*_, **__):
-    return GeminiEndpoint(api_key=SecretStr(os.environ["GEMINI_API_KEY"]), model="offline", base_url=url)
-config.endpoint = on_loopback
-cli.main()
-"""
-"""The agent as it is with GEMINI_API_KEY, but for where the Gemini endpoint is."""
-
 
 @asynccontextmanager
 async def agent(world: World, log: Path) -> AsyncIterator[Agent]:
     """An agent with a key and all of its standard error in a file."""
-    flags = ("--data-dir", str(world.data_dir), "--log-level", "debug")
-    command = (sys.executable, "-c", LAUNCHER, world.model.gemini_url, *flags)
+    keyed = replace(world, endpoint=("--gemini-url", world.model.gemini_url, "--model", "offline"))
+    command = keyed.command("--log-level", "debug")
     process = await AgentProcess.start(("sh", "-c", 'exec "$@" 2>>"$0"', str(log), *command), world.workspace)
     started = Agent(process)
     try:

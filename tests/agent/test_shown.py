@@ -21,7 +21,7 @@ from acp_agent.offline.gemini_dialect import WINDOW
 from acp_agent.offline.model_request import ModelRequest
 from acp_agent.offline.model_request import ToolCall as OfferedCall
 from acp_agent.offline.reply import Answer, Chunk, Reply
-from acp_agent.showing import CompactionShown, Shown
+from acp_agent.showing import CompactionShown, Shown, ToolShown
 from sessions.report import ResumeReport
 from tests.agent.driver import Agent, Json, World, settled
 from tests.agent.normal import transcript
@@ -250,3 +250,45 @@ async def test_a_limit_ends_a_turn_as_what_it_is_and_a_summary_is_told(world: Wo
             await agent.load(session_id, world.workspace)
             shown = [update for update in agent.updates() if update["sessionUpdate"] == "compaction_update"]
             assert [update["status"] for update in shown] == ["completed"] * (len(statuses) // 2) * takes
+
+
+async def test_searches_and_listings_are_summarised(world: World) -> None:
+    (world.workspace / "notes.txt").write_text("steam\nwater\nsteam\n")
+    (world.workspace / "sub").mkdir()
+    tools = [tool for tool in types.BuiltinTools if tool is not types.BuiltinTools.FINISH]
+    config = LocalOpenAIAgentConfig(
+        model="any",
+        base_url=world.model.openai_url,
+        workspaces=[str(world.workspace)],
+        policies=[policy.allow("*")],
+        capabilities=types.CapabilitiesConfig(enabled_tools=tools),
+    )
+    folder = str(world.workspace)
+    uses: list[tuple[str, Json]] = [
+        ("list_dir", {"DirectoryPath": folder}),
+        ("grep_search", {"SearchPath": folder, "Query": "steam", "MatchPerLine": True}),
+        ("find_by_name", {"SearchDirectory": folder, "Pattern": "*.txt"}),
+        ("read_url_content", {"Url": "http://127.0.0.1:9/"}),
+        ("run_workflow", {"Script": "print(6 * 7)", "Description": "Count"}),
+    ]
+    more: Json = {"toolSummary": "Summary", "toolAction": "Acting"}
+    watcher = Watcher()
+    async with ResumableAgent.open(config, data_dir=world.data_dir, audience=watcher) as library:
+        await library.chat("\n".join(f"!call {name} {json.dumps({**args, **more})}" for name, args in uses))
+    shown = {item.key: item.payload for item in watcher.shown if isinstance(item, ToolShown)}
+    assert [(call["title"], call["kind"], call["status"]) for call in shown.values()] == [
+        ("List .", "read", "completed"),
+        ("Search for “steam”", "search", "completed"),
+        ("Find *.txt", "search", "completed"),
+        ("Fetch http://127.0.0.1:9/", "fetch", "failed"),
+        ("Run workflow: Count", "execute", "completed"),
+    ]
+    words = [json.dumps(call.get("content"), ensure_ascii=False) for call in shown.values()]
+    expected = [
+        "1 folder, 1 file\\n\\nsub/\\nnotes.txt",
+        "2 results",
+        "1 result\\n\\nnotes.txt",
+        "Failed to fetch",
+        "42",
+    ]
+    assert all(part in whole for part, whole in zip(expected, words, strict=True)), words

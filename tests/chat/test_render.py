@@ -1,6 +1,7 @@
 """How items look, without colour and at a fixed width, and that nothing from the agent is obeyed by a terminal."""
 
 import re
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -55,6 +56,10 @@ ITEMS: dict[str, Item] = {
     "no change": call("edit", "Touch a", "completed", Diff("/w/a", "same\n", "same\n")),
     "command": call("execute", "ls\n -l", "failed", Output("ls: no such file\nexit status 2\n")),
     "running": call("read", "", "in_progress"),
+    "of a sub-agent": replace(
+        call("execute", "Reader: `ls`", "completed", Output("a\n")),
+        fields={"_meta": {"acp-agent/parent": "call-0"}},
+    ),
     "odd status": call("of_the_future", "Do", "half_done"),
     "plan": Plan((PlanEntry("Look", "completed"), PlanEntry("Leap", "in_progress"), PlanEntry("Land", "pending"))),
     "notice": Notice("warning", "This turn is not saved", "The disk is full.", {}),

@@ -17,6 +17,7 @@ VALUES: dict[str, tuple[object, object, object]] = {
     "data_dir": ("/flag", "/environment", "/file"),
     "model": ("flag", "environment", "file"),
     "base_url": ("http://flag/v1", "https://environment/v1", "http://file/v1"),
+    "gemini_url": ("http://flag", "https://environment", "http://file"),
     "offline": (True, "1", True),
     "require": ("resumed", "recovered", "rebuilt"),
     "interrupted": ("rollback", "keep", "rollback"),
@@ -31,6 +32,7 @@ VALUES: dict[str, tuple[object, object, object]] = {
 BAD: dict[str, object] = {
     "data_dir": "~nobody-has-this-name/data",
     "base_url": "localhost:11434",
+    "gemini_url": "ftp://host",
     "offline": "perhaps",
     "require": "fresh",
     "interrupted": "forget",

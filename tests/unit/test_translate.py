@@ -371,6 +371,41 @@ COMMAND = ToolUse(
 RUNNING = ToolUse("run_command", {"command_line": "echo hi; echo there", "working_dir": "/project"})
 RAN = replace(RUNNING, args={**RUNNING.args, "exit_code": 0, "combined_output": "hi\r\nthere\r\n"})
 LEFT_RUNNING = replace(RUNNING, args={**RUNNING.args, "combined_output": "hi\r\n"})
+EDITED_TWICE = ToolUse(
+    "edit_file",
+    {
+        "file_path": FILE,
+        "diff_block": [
+            block(0, 1, line("one", "DELETE"), line("1", "INSERT")),
+            block(7, 8, line("eight", "NONE"), line("nine", "INSERT")),
+        ],
+    },
+)
+EMPTIED = ToolUse(
+    "edit_file", {"file_path": FILE, "diff_block": [block(0, 2, line("one", "DELETE"), line("two", "DELETE"))]}
+)
+LISTED = ToolUse(
+    "list_directory",
+    {
+        "directory_path": "/project",
+        "results": [{"name": "notes.txt", "file_size": "12"}, {"name": "sub", "is_directory": True}],
+    },
+)
+SEARCHING = ToolUse("search_directory", {"directory_path": "/project/sub", "query": "two", "num_results": 0})
+SEARCHED = replace(SEARCHING, args={**SEARCHING.args, "num_results": 1})
+FOUND = ToolUse(
+    "find_file",
+    {"directory_path": "/project", "query": "*.txt", "output": "\n".join(f"{n}.txt" for n in range(60))},
+)
+WEB = ToolUse("search_web", {"query": "steam", "domain": "", "summary": "It is water."})
+PAGE = ToolUse(
+    "read_url_content", {"url": "http://steam/", "title": "Steam", "summary": "", "content_path": "/c.md"}
+)
+IMAGE = ToolUse("generate_image", {"prompt": "a cat", "image_name": "cat", "output_path": "/brain/cat.png"})
+WORKFLOW = ToolUse(
+    "run_workflow", {"script": "print(1)", "script_path": "", "description": "Count", "output": "Output:\n1"}
+)
+FINISH = ToolUse("finish", {"output_string": '{"answer": 42}'})
 VIEWING = ToolUse("view_file", {"file_path": FILE, "start_line": 0, "end_line": 799})
 VIEWED = ToolUse("view_file", {"file_path": FILE, "start_line": 0, "end_line": 2})
 INVALID = Step(5, Source.SYSTEM, Status.ERROR, error="invalid arguments: TargetFile is missing")
@@ -403,6 +438,22 @@ REAL: dict[str, Move] = {
     ),
     "a file is edited": asked(
         EDIT, "one\ntwo\n", tool_step(Status.ACTIVE, WRITING), tool_step(Status.DONE, EDITED)
+    ),
+    "a file is edited in two places": asked(EDIT, "one\ntwo\n", tool_step(Status.DONE, EDITED_TWICE)),
+    "a file is emptied": asked(EDIT, "one\ntwo\n", tool_step(Status.DONE, EMPTIED)),
+    "a folder is listed": streamed(tool_step(Status.DONE, LISTED)),
+    "a folder is searched": streamed(tool_step(Status.ACTIVE, SEARCHING), tool_step(Status.DONE, SEARCHED)),
+    "files are found": streamed(tool_step(Status.DONE, FOUND)),
+    "the web is searched and read": streamed(tool_step(Status.DONE, WEB), tool_step(Status.DONE, PAGE, index=5)),
+    "an image is made": streamed(tool_step(Status.DONE, IMAGE)),
+    "a workflow is run": streamed(tool_step(Status.DONE, WORKFLOW)),
+    "the turn is finished with a result": streamed(tool_step(Status.DONE, FINISH)),
+    "a tool without a form": streamed(
+        tool_step(Status.ACTIVE, ToolUse("", {})),
+        replace(tool_step(Status.DONE, ToolUse("schedule", {"Prompt": "Wake up."})), result="Finished waiting."),
+    ),
+    "a tool of which nothing is known fails": streamed(
+        tool_step(Status.ACTIVE, ToolUse("", {})), Step(4, Source.MODEL, Status.ERROR, error="no such task")
     ),
     "a command is run": asked(COMMAND, None, tool_step(Status.ACTIVE, RUNNING), tool_step(Status.DONE, RAN)),
     "a command is left running in the background": asked(COMMAND, None, tool_step(Status.DONE, LEFT_RUNNING)),

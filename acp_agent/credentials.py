@@ -1,0 +1,236 @@
+"""The API key that `acp-agent login` keeps: in the system's keyring, or in a file that only its user can read.
+
+A key in the environment, and flags that name another endpoint, come first; this is looked at only without them.
+The keyring may be slow to answer, or ask a person to unlock it, and a client waits for the answer to
+`initialize`: it is given `KEYRING_SECONDS`, on a thread that nobody waits for any longer. Keys are never logged,
+and an error never holds one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import re
+import stat
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import platformdirs
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from acp_agent.wire.errors import JsonObject
+
+log = logging.getLogger(__name__)
+
+SERVICE: Final = "acp-agent"
+USER: Final = "gemini-api-key"
+"""What the key is kept under in the keyring."""
+
+KEYRING_SECONDS: Final = 1.0
+"""How long the keyring may take to give a key."""
+
+ASKED_SECONDS: Final = 60.0
+"""How long it may take when a person has asked for it, who may have to unlock it first."""
+
+_FORM: Final = re.compile(r"[\x21-\x7e]{8,512}")
+
+Result = TypeVar("Result")
+
+
+class BadKey(ValueError):
+    """What was given cannot be an API key; the message says why and does not hold it."""
+
+
+class KeyFileRefused(Exception):
+    """The file cannot be used as it is; one sentence says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A key that was kept, and where: `keyring` or the file."""
+
+    key: SecretStr
+    where: str
+
+
+def key_file() -> Path:
+    """Where the key is kept if there is no keyring."""
+    return platformdirs.user_config_path("acp-agent", appauthor=False) / "credentials"
+
+
+def checked(text: str) -> SecretStr:
+    """A key as it was typed or piped in, without the white space around it.
+
+    Raises:
+        BadKey: it cannot be one.
+    """
+    key = text.strip()
+    if not key:
+        raise BadKey("No key was given.")
+    if not _FORM.fullmatch(key):
+        raise BadKey("An API key has 8 to 512 letters, digits and signs, and no white space.")
+    return SecretStr(key)
+
+
+def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
+    """The key that was kept, None if there is none, or none that can be read now."""
+    found = _in_time(_from_keyring, seconds)
+    if found:
+        return Kept(SecretStr(found), "keyring")
+    try:
+        key = _from_file()
+    except KeyFileRefused as refused:
+        log.warning("%s", refused)
+        return None
+    return Kept(SecretStr(key), str(key_file())) if key else None
+
+
+def keep(key: SecretStr) -> str:
+    """Keep a key, in place of the one before; where it is kept, in words.
+
+    Raises:
+        OSError: it could not be kept anywhere.
+    """
+    if _in_time(lambda: _to_keyring(key.get_secret_value()), ASKED_SECONDS):
+        # One that an earlier login left in the file would come back when this one is gone.
+        key_file().unlink(missing_ok=True)
+        return "the system keyring"
+    _to_file(key.get_secret_value())
+    return str(key_file())
+
+
+def forget() -> bool:
+    """Remove the key that was kept, wherever it is; whether there was one.
+
+    Raises:
+        OSError: the file cannot be removed.
+    """
+    gone = bool(_in_time(_out_of_keyring, ASKED_SECONDS))
+    with contextlib.suppress(FileNotFoundError):
+        key_file().unlink()
+        gone = True
+    return gone
+
+
+def auth_methods(params: JsonObject) -> list[JsonObject]:
+    """How a client can have credentials made, for the answer to `initialize`. Only for when there are none.
+
+    Args:
+        params: the parameters of `initialize`: a terminal is offered only to a client that has said it has one.
+    """
+    capabilities = params.get("clientCapabilities")
+    auth = capabilities.get("auth") if isinstance(capabilities, dict) else None
+    if isinstance(auth, dict) and auth.get("terminal") is True:
+        return [
+            {
+                "type": "terminal",
+                "id": TERMINAL,
+                "name": "Log in with an API key",
+                "description": "Asks for a Gemini API key in a terminal and keeps it in the system keyring",
+                "args": ["login"],
+            }
+        ]
+    return [
+        {
+            "id": AGENT,
+            "name": "Log in with an API key",
+            "description": "Run `acp-agent login` in a terminal, or set GEMINI_API_KEY, then try again",
+        }
+    ]
+
+
+TERMINAL: Final = "login"
+AGENT: Final = "login-elsewhere"
+METHODS: Final = (TERMINAL, AGENT)
+
+
+def in_environment(environment: Mapping[str, str]) -> str | None:
+    """The variable that credentials come from, None if there is none."""
+    for name in ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE"):
+        if environment.get(name, "").lower() in ("true", "1"):
+            return name
+    return "GEMINI_API_KEY" if environment.get("GEMINI_API_KEY") else None
+
+
+def _from_keyring() -> str | None:
+    import keyring  # noqa: PLC0415  (takes long, and is seldom needed)
+
+    return keyring.get_password(SERVICE, USER)
+
+
+def _to_keyring(key: str) -> bool:
+    import keyring  # noqa: PLC0415
+
+    keyring.set_password(SERVICE, USER, key)
+    return keyring.get_password(SERVICE, USER) == key
+
+
+def _out_of_keyring() -> bool:
+    import keyring  # noqa: PLC0415
+
+    if keyring.get_password(SERVICE, USER) is None:
+        return False
+    keyring.delete_password(SERVICE, USER)
+    return True
+
+
+def _in_time(ask: Callable[[], Result], seconds: float) -> Result | None:
+    """What the keyring says; None if there is no keyring, it refuses, or it does not answer in time."""
+    answers: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put(ask())
+        except Exception as error:  # a keyring raises what it likes: no backend, locked, no session bus
+            log.debug("the keyring cannot be used: %s", type(error).__name__)
+            answers.put(None)
+
+    threading.Thread(target=run, name="keyring", daemon=True).start()
+    try:
+        return answers.get(timeout=seconds)
+    except queue.Empty:
+        log.debug("the keyring did not answer in %.0f s", seconds)
+        return None
+
+
+def _from_file() -> str | None:
+    path = key_file()
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeyFileRefused(f"The key in {path} cannot be read: {error.strerror}.") from None
+    with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyFileRefused(f"{path} is no file.")
+        if sys.platform != "win32" and stat.S_IMODE(found.st_mode) & 0o077:
+            raise KeyFileRefused(f"The key in {path} is not used: others can read it. Run chmod 600 on the file.")
+        text = file.read(1024)
+    try:
+        return checked(text).get_secret_value()
+    except BadKey:
+        raise KeyFileRefused(f"What is in {path} is no API key.") from None
+
+
+def _to_file(key: str) -> None:
+    path = key_file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    # Never readable for others, not even for a moment.
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"{key}\n")
+        file.flush()
+        os.fsync(handle)
+    new.replace(path)
