@@ -21,7 +21,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -62,14 +62,14 @@ class Prestarted:
             self._helper = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         self._socket = ours
 
-    def fork(self, arguments: tuple[str, ...], cwd: Path) -> Forked:
-        """An agent process with these arguments, in this folder, with this process's environment."""
+    def fork(self, arguments: tuple[str, ...], cwd: Path, environment: Mapping[str, str]) -> Forked:
+        """An agent process with these arguments, in this folder, with this environment."""
         stdin_read, stdin = os.pipe()
         stdout, stdout_write = os.pipe()
         stderr, stderr_write = os.pipe()
         ours, theirs = socket.socketpair()
         given = [stdin_read, stdout_write, stderr_write, theirs.detach()]
-        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "environment": dict(os.environ)})
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)})
         try:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))
             self._socket.sendmsg([request.encode()], [rights])
@@ -81,12 +81,15 @@ class Prestarted:
         return Forked(pid, pipes, ours)
 
 
-def fork_agent(command: tuple[str, ...], cwd: Path) -> Forked:
-    """Part of `acp_agent.chat.process.Spawn`: what starting `python -m acp_agent …` does, without the imports."""
+def fork_agent(command: tuple[str, ...], cwd: Path, *, environment: Mapping[str, str] | None = None) -> Forked:
+    """Part of `acp_agent.chat.process.Spawn`: what starting `python -m acp_agent …` does, without the imports.
+
+    Its environment is this process's unless it is given one.
+    """
     global _prestarted  # noqa: PLW0603
     assert command[:3] == (sys.executable, "-m", "acp_agent"), command
     _prestarted = _prestarted or Prestarted()
-    return _prestarted.fork(command[3:], cwd)
+    return _prestarted.fork(command[3:], cwd, os.environ if environment is None else environment)
 
 
 _prestarted: Prestarted | None = None

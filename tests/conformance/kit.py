@@ -7,6 +7,7 @@ not offer what the requirement is about. What it returns is a fact to report.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,6 +176,29 @@ class Kit:
             raise NotAdvertised(name)
         return self.session[name]
 
+    def log_in(self) -> None:
+        """What a person does who follows a way to authenticate: keep a key. No model is asked with it."""
+        command = (sys.executable, "-m", "acp_agent", "login", "--no-check")
+        subprocess.run(
+            command,
+            input=b"a-key-of-the-kit-0123456789\n",
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """The environment of agents: whatever this person has configured or stored is not this test's."""
+        return {
+            **{name: value for name, value in os.environ.items() if name not in NO_CREDENTIALS},
+            "HOME": str(self._root),
+            **{f"XDG_{name}_HOME": str(self._root / name) for name in ("CONFIG", "DATA", "STATE", "CACHE")},
+            "XDG_RUNTIME_DIR": str(self._root),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+
     def run(self) -> dict[str, Result]:
         """Try every requirement in the order of the table."""
         try:
@@ -186,20 +210,9 @@ class Kit:
     def _start(self, *, model: bool = True) -> Client:
         where = ("--data-dir", str(self._root / "data"))
         endpoint = ("--base-url", self._model.openai_url) if model else ()
-        before = dict(os.environ)
-        for name in NO_CREDENTIALS:
-            os.environ.pop(name, None)
-        # Whatever this person has configured or stored is not this test's.
-        os.environ |= {
-            "HOME": str(self._root),
-            **{f"XDG_{name}_HOME": str(self._root / name) for name in ("CONFIG", "DATA", "STATE", "CACHE")},
-            "XDG_RUNTIME_DIR": str(self._root),
-        }
-        try:
-            child = fork_agent((sys.executable, "-m", "acp_agent", *where, *endpoint), self.workspace)
-        finally:
-            os.environ.clear()
-            os.environ |= before
+        child = fork_agent(
+            (sys.executable, "-m", "acp_agent", *where, *endpoint), self.workspace, environment=self._environment
+        )
         client = Client(child)
         self._clients.append(client)
         return client

@@ -453,6 +453,9 @@ def auth_003(kit: Kit) -> None:
     if not methods:
         raise NotAdvertised("authMethods that a client can carry out alone")
     with kit.fresh(model=False) as client:
+        # The method says what the person does; without it nothing is pretended.
+        assert client.refusal("authenticate", {"methodId": methods[0]["id"]})["code"] == -32000
+        kit.log_in()
         client.result("authenticate", {"methodId": methods[0]["id"]})
         kit.new(client)
 
@@ -460,8 +463,13 @@ def auth_003(kit: Kit) -> None:
 @requirement("AUTH-004", CAPABILITY, "`logout` succeeds.", "authentication")
 def auth_004(kit: Kit) -> None:
     kit.needs("auth.logout")
-    with kit.fresh() as client:
+    kit.log_in()
+    with kit.fresh(model=False) as client:
+        session_id = kit.new(client)["sessionId"]
         client.result("logout", {})
+        prompt: list[JsonValue] = [{"type": "text", "text": "x"}]
+        refused = client.refusal("session/prompt", {"sessionId": session_id, "prompt": prompt})
+        assert refused["code"] == -32000
 
 
 @requirement(
