@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash conformance lock clean
+.PHONY: help setup try test check bench crash conformance test-clients lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 setup: $(STAMP)  ## create .venv with the locked dependencies
 
@@ -40,6 +40,10 @@ crash: setup  ## kill the agent at random and at every system call; SEED, KILLS 
 
 conformance: setup  ## try every requirement of the protocol's test kit and write docs/conformance.md
 	$(BIN)/python -m tests.conformance
+
+test-clients: setup  ## run clients of others against the agent; needs npm, and the registries at the first run
+	@if command -v npm >/dev/null && command -v node >/dev/null; then $(BIN)/pytest -m clients tests/clients; \
+	else echo "SKIPPED: the clients of others were not run, since there is no Node or no npm here."; fi
 
 lock:  ## write requirements.lock anew from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock

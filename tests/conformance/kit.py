@@ -97,6 +97,7 @@ class Kit:
         self.workspace.mkdir()
         self.unused = root / "unused"
         self.unused.mkdir()
+        (root / "runtime").mkdir(mode=0o700)
         self._root = root
         self._model = model
         self._clients: list[Client] = []
@@ -194,7 +195,7 @@ class Kit:
             **{name: value for name, value in os.environ.items() if name not in NO_CREDENTIALS},
             "HOME": str(self._root),
             **{f"XDG_{name}_HOME": str(self._root / name) for name in ("CONFIG", "DATA", "STATE", "CACHE")},
-            "XDG_RUNTIME_DIR": str(self._root),
+            "XDG_RUNTIME_DIR": str(self._root / "runtime"),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }

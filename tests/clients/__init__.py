@@ -1,0 +1,1 @@
+"""Clients of others against the real agent: `make test-clients`."""
