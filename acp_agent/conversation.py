@@ -15,6 +15,7 @@ from itertools import count
 from acp_agent import commands, prompts, showing
 from acp_agent.antigravity import ResumableAgent, ResumeRefused, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
+from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.sdk_config import AgentConfig, for_server
 from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
@@ -23,10 +24,10 @@ from acp_agent.config import Announce
 from acp_agent.model_access import ModelEndpoint
 from acp_agent.obeying import Obeying
 from acp_agent.options import Mode
-from acp_agent.params import Setup
 from acp_agent.permissions import Verdict
 from acp_agent.prompts import Block
 from acp_agent.session_options import SessionOptions
+from acp_agent.setup import Setup
 from acp_agent.showing import CompactionShown, Shown, Told
 from acp_agent.steps import HarnessDied, HarnessError, Part, PlanFirst, ToolUse
 from acp_agent.toolcalls import Json
@@ -83,12 +84,12 @@ class Conversation:
         self._client = client
         self._announce = announce
         self._setup = setup
-        self._asking = Asking(session, client, folders=[setup.folder], mode=lambda: options.mode)
+        self._asking = Asking(session, client, folders=setup.folders, mode=lambda: options.mode)
         self._agent = ResumableAgent(
             session,
             lease,
             self._config(),
-            folder=setup.folder,
+            folders=setup.folders,
             audience=self,
             wishes=wishes,
             silence=patience.silence,
@@ -104,6 +105,7 @@ class Conversation:
         self._cancelling: asyncio.Future[None] | None = None
         self._telling: asyncio.Future[None] | None = None
         self._answers = count(1)
+        self._told: set[ServerFailure] = set()
 
     @property
     def busy(self) -> bool:
@@ -207,6 +209,7 @@ class Conversation:
                 parts = (PlanFirst(), *parts)
             end = await self._agent.run(blocks, parts)
             await self._tell_if_cut_short(parts)
+            await self._tell_of_servers()
             meta = await self._save(end, prompts.excerpt(blocks))
         finally:
             self._idle.set()
@@ -352,6 +355,16 @@ class Conversation:
         await self.announce(report)
         return {"acp-agent/resume": report.wire()}
 
+    async def _tell_of_servers(self) -> None:
+        for failure in self._agent.mcp_failures():
+            if failure not in self._told:
+                self._told.add(failure)
+                text = (
+                    f"The MCP server {failure.name} cannot be used: {failure.why}. The session goes on without it."
+                )
+                meta: Json = {"acp-agent/mcp": {"server": failure.name, "why": failure.why}}
+                await self._client.tell(self.session.id, "warning", "An MCP server failed", text, meta)
+
     async def _tell_if_cut_short(self, parts: tuple[Part, ...]) -> None:
         size = prompts.text_size(parts)
         if size > prompts.PASSED_ON:
@@ -393,5 +406,5 @@ class Conversation:
     def _config(self) -> AgentConfig:
         setup = self._setup
         return for_server(
-            self.options.endpoint, workspaces=(setup.folder,), mcp_servers=setup.mcp_servers, guard=self
+            self.options.endpoint, workspaces=setup.folders, mcp_servers=setup.mcp_servers, guard=self
         )

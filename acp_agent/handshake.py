@@ -37,7 +37,7 @@ def answer(params: JsonObject, *, auth_methods: Sequence[JsonObject] = ()) -> Js
         "agentCapabilities": {
             "loadSession": True,
             "promptCapabilities": {"image": True, "embeddedContext": True, "audio": False},
-            "mcpCapabilities": {"http": False, "sse": False},
+            "mcpCapabilities": {"http": True, "sse": False},
             "sessionCapabilities": {
                 "list": {},
                 "resume": {},
@@ -45,6 +45,7 @@ def answer(params: JsonObject, *, auth_methods: Sequence[JsonObject] = ()) -> Js
                 "fork": {},
                 "delete": {},
                 "status": {},
+                "additionalDirectories": {},
             },
             "auth": {"logout": {}},
             "_meta": {"acp-agent": {"report": 1}},

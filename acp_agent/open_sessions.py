@@ -20,8 +20,8 @@ from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, Patience
 from acp_agent.model_access import ModelEndpoint
 from acp_agent.options import Options
-from acp_agent.params import Setup
 from acp_agent.session_options import SessionOptions
+from acp_agent.setup import Setup
 from acp_agent.steps import HarnessError
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 import acp
 from pydantic import BaseModel, JsonValue
 
-from acp_agent import commands, credentials, handshake, params, refusals
+from acp_agent import commands, credentials, handshake, params, refusals, setup
 from acp_agent.antigravity import ResumeRefused, TurnInProgress
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
@@ -20,7 +20,6 @@ from acp_agent.conversation import Conversation, PromptFailed
 from acp_agent.model_access import ModelAccess
 from acp_agent.open_sessions import OpenSessions
 from acp_agent.options import BadOption
-from acp_agent.params import McpServerParam
 from acp_agent.prompts import BadPrompt
 from acp_agent.steps import HarnessError
 from acp_agent.toolcalls import Json
@@ -53,30 +52,31 @@ class AgentServer:
         serving.add_request(conn, "session/status", self.session_status)
         serving.add_request(conn, "logout", self.log_out)
 
-    async def new_session(
-        self, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
-    ) -> Json:
+    async def new_session(self, **_: object) -> Json:
         """Make a session that can be loaded from now on, in this process and any other."""
         model = await self._access.needed()
-        setup = params.new_setup(cwd, mcp_servers)
+        opened = setup.for_new(requests.current().params)
         session_id = new_session_id()
         with refusals.store_errors(session_id):
-            self._store.create(session_id, cwd=str(setup.folder), client=self._client_name()).close()
-            conversation = self._sessions.begin(session_id, setup, model=model, client=self._client())
+            self._store.create(
+                session_id,
+                cwd=str(opened.folder),
+                additional_directories=opened.additional,
+                client=self._client_name(),
+            ).close()
+            conversation = self._sessions.begin(session_id, opened, model=model, client=self._client())
         self._client().after_response(conversation.opened())
         return {"sessionId": session_id, **conversation.options.wire()}
 
     async def fork_session(
         self,
-        cwd: str,
         session_id: str,
-        mcp_servers: Sequence[McpServerParam] | None = None,
         meta: object = None,
         **_: object,
     ) -> Json:
         """Make a session of another one, up to its last checkpoint or the turn that `_meta` names."""
         model = await self._access.needed()
-        setup = params.new_setup(cwd, mcp_servers, session_id)
+        opened = setup.for_new(requests.current().params, session_id)
         turn = params.turn_to_fork_at(meta, session_id)
         try:
             with refusals.store_errors(session_id), self._sessions.to_read(session_id) as source:
@@ -90,8 +90,8 @@ class AgentServer:
                 session_id=session_id,
             ) from error
         with refusals.store_errors(forked.session_id):
-            conversation = self._sessions.begin(forked.session_id, setup, model=model, client=self._client())
-            conversation.session.update_folder(str(setup.folder))
+            conversation = self._sessions.begin(forked.session_id, opened, model=model, client=self._client())
+            conversation.session.update_folders(str(opened.folder), opened.additional)
         self._client().after_response(conversation.opened())
         made: Json = {"from": session_id, "turn": forked.turn, "turns": forked.turns}
         return {
@@ -105,12 +105,11 @@ class AgentServer:
         await self._sessions.delete(params.session_id_of(params_))
         return {}
 
-    async def load_session(
-        self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
-    ) -> Json:
+    async def load_session(self, session_id: str, **_: object) -> Json:
         """Bring a session back, replay all of it, and report exactly what was brought back."""
-        setup, model = params.setup(cwd, mcp_servers, session_id), await self._access.at_hand()
-        bringing_back = self._sessions.bringing_back(session_id, setup, model=model, client=self._client())
+        opened = setup.for_stored(requests.current().params, session_id)
+        model = await self._access.at_hand()
+        bringing_back = self._sessions.bringing_back(session_id, opened, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             with refusals.store_errors(session_id):
                 await conversation.replay()
@@ -119,12 +118,11 @@ class AgentServer:
         self._client().after_response(conversation.opened())
         return {**conversation.options.wire(), "_meta": {"acp-agent/resume": report.wire()}}
 
-    async def resume_session(
-        self, session_id: str, cwd: str, mcp_servers: Sequence[McpServerParam] | None = None, **_: object
-    ) -> Json:
+    async def resume_session(self, session_id: str, **_: object) -> Json:
         """Bring a session back without replaying it."""
-        setup, model = params.setup(cwd, mcp_servers, session_id), await self._access.at_hand()
-        bringing_back = self._sessions.bringing_back(session_id, setup, model=model, client=self._client())
+        opened = setup.for_stored(requests.current().params, session_id)
+        model = await self._access.at_hand()
+        bringing_back = self._sessions.bringing_back(session_id, opened, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             await self._send_info(conversation, report)
         # The protocol forbids messages before this response, and a client without notices is told by a message.
@@ -134,7 +132,7 @@ class AgentServer:
     async def list_sessions(self, cwd: str | None = None, cursor: str | None = None, **_: object) -> Json:
         """A page of stored sessions, newest first."""
         if cwd is not None:
-            cwd = str(params.folder(cwd))
+            cwd = str(setup.folder(cwd, "cwd"))
         try:
             with refusals.store_errors(None):
                 page = await asyncio.to_thread(self._store.page, cwd=cwd, cursor=cursor, limit=PAGE_SIZE)

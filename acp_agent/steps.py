@@ -153,8 +153,8 @@ Endpoint = OpenAIEndpoint | GeminiEndpoint | VertexEndpoint
 
 
 @dataclass(frozen=True, slots=True)
-class McpServer:
-    """An MCP server that the harness starts and talks to over stdio.
+class StdioMcpServer:
+    """An MCP server that is started and talked to over stdio.
 
     `env` may hold secrets and is never stored or logged.
     """
@@ -163,6 +163,21 @@ class McpServer:
     command: str
     args: tuple[str, ...]
     env: dict[str, str] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpMcpServer:
+    """An MCP server that is reached over streamable HTTP.
+
+    `headers` may hold secrets, and so may the address; neither is ever stored or logged.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(repr=False, default_factory=dict)
+
+
+McpServer = StdioMcpServer | HttpMcpServer
 
 
 class HarnessError(Exception):

@@ -17,6 +17,7 @@ of its own, since a flipped bit in the catalog must not change what a list says.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import stat
@@ -41,7 +42,7 @@ UNSURE_NANOSECONDS = 2_000_000_000
 BATCH = 50
 """Stores that are read while the catalog is kept from others."""
 
-_VERSION = 1
+_VERSION = 2
 
 _TABLES = f"""
 BEGIN;
@@ -51,6 +52,7 @@ CREATE TABLE session (
     stamp TEXT,                         -- of the files that were read, NULL if that proves nothing
     marked INTEGER NOT NULL,            -- whether it is, or was when its process died, open for writing
     cwd TEXT,
+    additional TEXT,                    -- JSON array of paths
     title TEXT,
     updated_at TEXT NOT NULL,           -- empty if the store is damaged
     turns INTEGER NOT NULL,
@@ -71,7 +73,10 @@ PRAGMA user_version = {_VERSION};
 COMMIT;
 """
 
-_SAID = "cwd, title, updated_at, turns, checkpoint_turn, checkpoint_steps, checkpoint_at, outcome, reason, damaged"
+_SAID = (
+    "cwd, additional, title, updated_at, turns, checkpoint_turn, checkpoint_steps, checkpoint_at, outcome, reason,"
+    " damaged"
+)
 
 _REFUSALS = frozenset(
     {
@@ -331,6 +336,7 @@ def _said(summary: SessionSummary) -> tuple[Value, ...]:
     at = summary.checkpoint
     return (
         summary.cwd,
+        json.dumps(summary.additional_directories),
         summary.title,
         summary.updated_at or "",
         summary.turns,
@@ -344,10 +350,11 @@ def _said(summary: SessionSummary) -> tuple[Value, ...]:
 
 
 def _summary(session_id: Value, said: tuple[Value, ...]) -> SessionSummary:
-    (cwd, title, updated_at, turns, turn, steps, at, outcome, reason, damaged) = said
+    (cwd, additional, title, updated_at, turns, turn, steps, at, outcome, reason, damaged) = said
     return SessionSummary(
         id=str(session_id),
         cwd=None if cwd is None else str(cwd),
+        additional_directories=tuple(json.loads(str(additional))),
         title=None if title is None else str(title),
         updated_at=str(updated_at) or None,
         turns=int(turns or 0),

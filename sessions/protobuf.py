@@ -5,7 +5,7 @@ The harness keeps much of what it stores in this form; what is needed of it are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _BYTES = 2
 """The kind of a field that is a text, bytes or another record."""
@@ -24,14 +24,21 @@ def fields(record: object) -> list[Field] | None:
         return None
 
 
-def replaced(record: bytes, number: int, value: bytes) -> bytes:
-    """The record with another value in the text fields of this number.
+def replaced(record: bytes, number: int, values: Sequence[bytes]) -> bytes:
+    """The record with these values in the place of the text fields of this number, of which it has at least one.
 
     Raises:
         ValueError: it cannot be read.
     """
-    new = _as_varint(number << 3 | _BYTES) + _as_varint(len(value)) + value
-    return b"".join(new if found == number else encoded for found, _, encoded in _parts(record))
+    tag = _as_varint(number << 3 | _BYTES)
+    new = b"".join(tag + _as_varint(len(value)) + value for value in values)
+    parts: list[bytes] = []
+    for found, _, encoded in _parts(record):
+        if found != number:
+            parts.append(encoded)
+        elif new not in parts:
+            parts.append(new)
+    return b"".join(parts)
 
 
 def _parts(record: bytes) -> Iterator[tuple[int, int | bytes, bytes]]:

@@ -19,7 +19,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,6 +107,7 @@ class SessionSummary:
 
     id: str
     cwd: str | None = None
+    additional_directories: tuple[str, ...] = ()
     title: str | None = None
     updated_at: str | None = None
     turns: int = 0
@@ -238,13 +239,15 @@ class Session:
             value: JsonValue = json.loads(row[0]) if row else None
             return value
 
-    def update_folder(self, cwd: str) -> None:
-        """The session belongs to another folder from now on. Durable.
+    def update_folders(self, cwd: str, additional_directories: Sequence[str]) -> None:
+        """The session belongs to other folders from now on. Durable.
 
         Raises:
-            ValueError: the path has characters that cannot be stored.
+            ValueError: a path has characters that cannot be stored.
         """
-        self._change("UPDATE session SET cwd = ?", cwd)
+        self._change(
+            "UPDATE session SET cwd = ?, additional_directories = ?", cwd, json.dumps([*additional_directories])
+        )
 
     @property
     def primer(self) -> Primer | None:
@@ -444,6 +447,7 @@ def read_summary(db: sqlite3.Connection) -> SessionSummary:
     return SessionSummary(
         id=info.id,
         cwd=info.cwd,
+        additional_directories=info.additional_directories,
         title=info.title,
         updated_at=info.updated_at,
         turns=info.turns,

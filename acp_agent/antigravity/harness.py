@@ -29,7 +29,7 @@ from google.antigravity.connections.local.local_connection_config import make_st
 from pydantic import JsonValue
 
 from acp_agent.antigravity.details import Details
-from acp_agent.antigravity.mcp_env import PrivateEnvironments
+from acp_agent.antigravity.mcp_servers import McpBridges, ServerFailure
 from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
 from acp_agent.antigravity.watchdog import Watchdog
 from acp_agent.steps import (
@@ -87,14 +87,14 @@ def _never() -> bool:
 class Harness:
     """One running harness with one open conversation. Not for use by two tasks at once, except `cancel`."""
 
-    def __init__(self, agent: Agent, place: Place, environments: PrivateEnvironments) -> None:
+    def __init__(self, agent: Agent, place: Place, bridges: McpBridges) -> None:
         conversation_id = place.conversation_id
         self._agent: Any = agent
         self._conversation_id = conversation_id
         self._details = Details(
             place.save_dir / f"{conversation_id}.db", place.app_data_dir.resolve() / "brain" / conversation_id
         )
-        self._environments = environments
+        self._bridges = bridges
         self._cancelled = False
         self._before: asyncio.Future[frozenset[int]] | None = None
         connection: Any = self._agent.conversation.connection
@@ -117,20 +117,20 @@ class Harness:
             HarnessRefused: the harness would not open it; the message holds the harness's own words.
             HarnessNotStarted: it ended before it answered, or did not answer in time.
         """
-        environments = PrivateEnvironments(place.conversation_id)
+        bridges = McpBridges(place.conversation_id)
         # The SDK waits for a starting harness in calls that nothing but its end can interrupt.
         timer = threading.Timer(OPEN_SECONDS, _kill_started, [place.conversation_id])
         timer.daemon = True
         timer.start()
         try:
-            agent = Agent(for_conversation(config, place, exists=exists, environments=environments))
+            agent = Agent(for_conversation(config, place, exists=exists, bridges=bridges))
             await agent.__aenter__()
         except Exception as error:
-            environments.remove()
+            bridges.remove()
             raise _why_not_open(error) from error
         finally:
             timer.cancel()
-        return cls(agent, place, environments)
+        return cls(agent, place, bridges)
 
     @property
     def pid(self) -> int:
@@ -162,6 +162,10 @@ class Harness:
         ]
         last = begins[-1] if begins else len(self.history)
         return (*self.history[:last], *await self._details.of_last_turn(self.history[last:]))
+
+    def mcp_failures(self) -> list[ServerFailure]:
+        """The MCP servers that could not be had since it was opened. They are started with the first turn."""
+        return self._bridges.failures()
 
     @property
     def alive(self) -> bool:
@@ -278,7 +282,7 @@ class Harness:
             log.warning("the harness did not close in order: %s", _one_line(str(error)))
         finally:
             timer.cancel()
-            self._environments.remove()
+            self._bridges.remove()
         if self.alive:
             # The SDK does not wait for a harness whose connection is gone, and it may still write.
             self.kill()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,9 +72,9 @@ class BroughtBack:
 
 
 async def bring_back(
-    session: Session, journal: Journal, open_harness: OpenHarness, *, folder: Path, wishes: Wishes
+    session: Session, journal: Journal, open_harness: OpenHarness, *, folders: Sequence[Path], wishes: Wishes
 ) -> BroughtBack:
-    """Open the session's conversation as well as it can be opened, to work in a folder.
+    """Open the session's conversation as well as it can be opened, to work in these folders.
 
     The lease must be held. A restore of an earlier turn that was cut is finished first: it was decided already.
 
@@ -92,9 +92,9 @@ async def bring_back(
         session,
         journal,
         open_harness,
-        folder,
+        tuple(folders),
         # Now: the harness makes a folder that is not there (measured with 0.1.22).
-        await asyncio.to_thread(folder.is_dir),
+        await asyncio.to_thread(folders[0].is_dir),
         wishes,
         primer=session.primer_id,
         left=bool(left),
@@ -123,7 +123,7 @@ class _Load:
     session: Session
     journal: Journal
     open_harness: OpenHarness
-    folder: Path
+    folders: tuple[Path, ...]
     folder_exists: bool
     wishes: Wishes
     primer: int | None
@@ -187,7 +187,7 @@ class _Load:
         if self.left:
             policy = self.wishes.on_leftovers
             orphans = leftovers.end_commands(session.id, since=began, policy=policy, harness=harness)
-        cwd = folder_change(session.info.cwd, str(self.folder), exists=self.folder_exists)
+        cwd = folder_change(session.info.cwd, str(self.folders[0]), exists=self.folder_exists)
         after = Aftermath()
         interrupted: Interrupted | None = None
         excerpt = ""
@@ -223,7 +223,7 @@ class _Load:
         reason = plan.reason.value
         # Made and checked first: the files that are there keep their place until there is something to put there.
         restored = timeline.made_path(session)
-        if plan.action is Action.OPEN and not self._names_another_folder(session.trajectory_path):
+        if plan.action is Action.OPEN and not self._names_other_folders(session.trajectory_path):
             return
         session.make_folders()
         if plan.action is Action.OPEN:
@@ -242,9 +242,10 @@ class _Load:
                 session.use_primer(None)
             aside = session.move_aside(reason)
         else:
-            if self._names_another_folder(restored):
-                workspace.move(restored, str(self.folder))
-                detail = f"a copy of the trajectory was made that works in {self.folder}"
+            if self._names_other_folders(restored):
+                workspace.move(restored, [str(folder) for folder in self.folders])
+                where = ", ".join(str(folder) for folder in self.folders)
+                detail = f"a copy of the trajectory was made that works in {where}"
                 self.checks.append(Check(name="folder", ok=True, detail=detail))
             aside = timeline.place(session, self.journal, primer=primer, reason=reason)
         if aside:
@@ -275,10 +276,11 @@ class _Load:
         self.checks.append(Check(name="harness", ok=True, detail=detail))
         return harness, ""
 
-    def _names_another_folder(self, database: Path) -> bool:
-        """Whether a database names another folder than the one that is to be worked in, and can name that one."""
-        named = workspace.folder_of(database)
-        return named is not None and Path(named).resolve() != self.folder.resolve()
+    def _names_other_folders(self, database: Path) -> bool:
+        """Whether a database names other folders than those that are to be worked in, and can name those."""
+        named = workspace.folders_of(database)
+        wanted = [folder.resolve() for folder in self.folders]
+        return bool(named) and [Path(folder).resolve() for folder in named] != wanted
 
     def _failed(self, name: str, detail: str) -> None:
         self.checks.append(Check(name=name, ok=False, detail=detail))

@@ -20,6 +20,7 @@ from acp_agent import prompts, shortening, showing
 from acp_agent.antigravity import catching_up, loading, sdk_config
 from acp_agent.antigravity.harness import Harness
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
+from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
 from acp_agent.prompts import Block
@@ -102,7 +103,7 @@ class ResumableAgent:
         lease: Lease,
         config: AgentConfig,
         *,
-        folder: Path | None = None,
+        folders: Sequence[Path] = (),
         audience: Audience | None = None,
         wishes: Wishes | None = None,
         silence: float | None = None,
@@ -114,7 +115,7 @@ class ResumableAgent:
         """The tokens of the newest request to the model, prompt and answer; None if they are not known."""
         self._lease = lease
         self._config = config
-        self._folder = folder or Path(session.info.cwd)
+        self._folders = tuple(folders) or (Path(session.info.cwd),)
         self._audience = audience or Nobody()
         self._wishes = wishes or Wishes()
         self._silence = silence
@@ -170,8 +171,8 @@ class ResumableAgent:
             lease.release()
             raise
         try:
-            folder = Path(config.workspaces[0]) if config.workspaces else None
-            agent = cls(session, lease, config, folder=folder, audience=audience, wishes=wishes)
+            folders = [Path(folder) for folder in config.workspaces]
+            agent = cls(session, lease, config, folders=folders, audience=audience, wishes=wishes)
             await agent.bring_back()
         except BaseException:
             session.close()
@@ -199,15 +200,16 @@ class ResumableAgent:
         """
         await self.drop_harness()
         back = await loading.bring_back(
-            self.session, self._journal, self._open_harness, folder=self._folder, wishes=self._wishes
+            self.session, self._journal, self._open_harness, folders=self._folders, wishes=self._wishes
         )
         self.report = back.report
         self._note = self._note or self.session.recall("note")
         self._harness = back.harness
         self.used_tokens = await back.harness.used_tokens()
         self._saving.opened(back.harness.history, new_base=back.report.outcome is not Outcome.RESUMED)
-        if back.report.cwd is not None:
-            self.try_to_store(lambda: self.session.update_folder(str(self._folder)))
+        own, *others = (str(folder) for folder in self._folders)
+        if (own, tuple(others)) != (self.session.info.cwd, self.session.info.additional_directories):
+            self.try_to_store(lambda: self.session.update_folders(own, others))
         self._keep_note(back.note)
         if back.report.reason is not Reason.NEVER_PROMPTED:
             self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
@@ -216,7 +218,7 @@ class ResumableAgent:
             turns = back.report.turns
             if whole or turns > self._journal.turn_count:
                 history = await back.harness.history_with_details()
-                catching_up.complete(self._journal, history, self._folder, turns=turns, whole=whole)
+                catching_up.complete(self._journal, history, self._folders[0], turns=turns, whole=whole)
         if whole:
             # From now on it is checkpointed like any other turn.
             due = self._saving.due
@@ -333,6 +335,10 @@ class ResumableAgent:
         await harness.cancel()
         # The stream ends when the harness is idle; a harness that does not get there is ended.
         asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._kill_if_stuck, turn, harness)
+
+    def mcp_failures(self) -> list[ServerFailure]:
+        """The MCP servers of the open harness that cannot be had."""
+        return self._harness.mcp_failures() if self._harness is not None else []
 
     async def question(self, tool: ToolUse, existing: str | None) -> ToolShown | None:
         """Show a tool call that a permission question is about; None if no turn is there to ask.

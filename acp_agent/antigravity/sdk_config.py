@@ -12,8 +12,16 @@ from google.antigravity.connections.local.local_connection_config import BaseLoc
 from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
 from google.antigravity.hooks import policy
 
-from acp_agent.antigravity.mcp_env import PrivateEnvironments
-from acp_agent.steps import Endpoint, GeminiEndpoint, McpServer, OpenAIEndpoint, ToolUse
+from acp_agent.antigravity.mcp_servers import McpBridges
+from acp_agent.steps import (
+    Endpoint,
+    GeminiEndpoint,
+    HttpMcpServer,
+    McpServer,
+    OpenAIEndpoint,
+    StdioMcpServer,
+    ToolUse,
+)
 from sessions.leftovers import MARKER_VARIABLE
 
 
@@ -83,10 +91,7 @@ def for_server(
     async def answer(call: Any) -> bool:
         return await guard.allows(_tool(call))
 
-    servers = [
-        types.McpStdioServer(name=server.name, command=server.command, args=list(server.args), env=server.env)
-        for server in mcp_servers
-    ]
+    servers = [_sdk_server(server) for server in mcp_servers]
     policies: list[Any] = []
     for name, target in [
         *((tool, tool) for tool in GUARDED_TOOLS),
@@ -136,11 +141,11 @@ def check(config: AgentConfig) -> None:
         )
 
 
-def for_conversation(config: AgentConfig, place: Place, *, exists: bool, environments: PrivateEnvironments) -> Any:
+def for_conversation(config: AgentConfig, place: Place, *, exists: bool, bridges: McpBridges) -> Any:
     """The same configuration, bound to one stored conversation.
 
-    Its harness is marked with the conversation, so that what it leaves behind is found; the environments of its
-    MCP servers are kept out of what it stores.
+    Its harness is marked with the conversation, so that what it leaves behind is found; MCP servers are reached
+    through bridges, so that none of them can fail a turn and nothing that is secret is stored.
     """
     mode = types.SessionContinuationMode
     given: Any = config
@@ -151,25 +156,40 @@ def for_conversation(config: AgentConfig, place: Place, *, exists: bool, environ
             "save_dir": str(place.save_dir),
             "app_data_dir": str(place.app_data_dir),
             "env": {**(given.env or {}), MARKER_VARIABLE: place.conversation_id},
-            "mcp_servers": _private(given.mcp_servers, environments),
+            "mcp_servers": _bridged(given.mcp_servers, bridges),
             "system_instructions": _primed(given.system_instructions, place.primer),
         }
     )
 
 
-def _private(servers: Sequence[Any], environments: PrivateEnvironments) -> list[Any]:
-    stdio = [
-        McpServer(server.name, server.command, tuple(server.args or ()), dict(server.env or {}))
-        for server in servers
-        if isinstance(server, types.McpStdioServer)
-    ]
-    wrapped = iter(environments.wrap(stdio))
+def _bridged(servers: Sequence[Any], bridges: McpBridges) -> list[Any]:
+    commands = bridges.commands([_server(server) for server in servers])
     return [
-        server.model_copy(update={"command": now.command, "args": list(now.args), "env": now.env or None})
-        if isinstance(server, types.McpStdioServer) and (now := next(wrapped))
-        else server
-        for server in servers
+        types.McpStdioServer(
+            name=server.name,
+            command=program,
+            args=arguments,
+            timeout_seconds=server.timeout_seconds,
+            enabled_tools=server.enabled_tools,
+            disabled_tools=server.disabled_tools,
+            force_all_tools_eager=server.force_all_tools_eager,
+        )
+        for server, (program, arguments) in zip(servers, commands, strict=True)
     ]
+
+
+def _server(server: Any) -> McpServer:
+    if isinstance(server, types.McpStdioServer):
+        return StdioMcpServer(server.name, server.command, tuple(server.args or ()), dict(server.env or {}))
+    return HttpMcpServer(server.name, server.url, dict(server.headers or {}))
+
+
+def _sdk_server(server: McpServer) -> Any:
+    if isinstance(server, StdioMcpServer):
+        return types.McpStdioServer(
+            name=server.name, command=server.command, args=list(server.args), env=server.env
+        )
+    return types.McpStreamableHttpServer(name=server.name, url=server.url, headers=server.headers)
 
 
 def _primed(instructions: Any, primer: str | None) -> Any:

@@ -71,7 +71,7 @@ class Gate:
             raise _refused("Send initialize first", "not_initialized", session_id)
         params = _guarded(request.method, request.params, session_id)
         self._secrets.update(_secrets(request.params))
-        serving = self._unanswered[request.id] = Serving(request.method, session_id)
+        serving = self._unanswered[request.id] = Serving(request.method, session_id, request.params)
         return {"jsonrpc": "2.0", "id": request.id, "method": request.method, "params": params}, serving
 
     def notification(self, notification: Notification) -> JsonObject | None:

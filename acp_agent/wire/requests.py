@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from acp_agent.wire.errors import CANCELLED, AgentError
+from acp_agent.wire.errors import CANCELLED, AgentError, JsonObject
 
 
 class Serving:
-    """One request that has no answer yet."""
+    """One request that has no answer yet. `params` are its parameters as they came."""
 
-    def __init__(self, method: str, session_id: str | None) -> None:
+    def __init__(self, method: str, session_id: str | None, params: JsonObject) -> None:
         self.method = method
+        self.params = params
         self.session_id = session_id
         self._withdrawn = False
         self._callbacks: list[Callable[[], None]] = []
@@ -61,4 +62,4 @@ def current() -> Serving:
     return _current.get(_NOBODYS)
 
 
-_NOBODYS = Serving("", None)
+_NOBODYS = Serving("", None, {})

@@ -27,7 +27,7 @@ from tests.agent.driver import Agent, Json, World, settled
 from tests.agent.normal import transcript
 from tests.agent.proof import assert_replay_equals
 from tests.agent.test_mcp import CALL as MCP
-from tests.agent.test_mcp import server
+from tests.agent.test_mcp import stdio
 from tests.agent.test_untoward import SEND_A_SUBAGENT, SUBAGENT_SAYS, with_subagent
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ async def test_everything_that_a_session_shows_is_shown_again(
     tasks = '!call manage_task {"Action": "list", "toolSummary": "Tasks", "toolAction": "Listing"}'
     lines: Json = {"AbsolutePath": str(world.workspace / "notes.txt"), "StartLine": 5, "EndLine": 9}
     part = f"!call view_file {json.dumps(lines)}"
-    params: Json = {"cwd": str(world.workspace), "mcpServers": [server()]}
+    params: Json = {"cwd": str(world.workspace), "mcpServers": [stdio()]}
     async with world.agent() as agent:
         session_id = str((await agent.call("session/new", params))["sessionId"])
         artifact = world.session_folder(session_id) / "harness" / "brain" / session_id / "task.md"

@@ -117,14 +117,14 @@ def test_a_write_that_is_refused_leaves_a_session_that_can_be_read_and_written_l
 
 
 def test_a_changed_folder_and_a_primer_outlive_the_process(store: Store, session: Session) -> None:
-    session.update_folder("/elsewhere")
+    session.update_folders("/elsewhere", [])
     assert session.primer is None
     first = session.set_primer("an old \ud800 talk", 3)
     assert first == Primer(1, first.at, 3, "an old ? talk")
     second = session.set_primer("another", 5)
     session.use_primer(first.id)
     with pytest.raises(ValueError, match="surrogates"):
-        session.update_folder("/\udcff")
+        session.update_folders("/\udcff", [])
     with pytest.raises(StoreRefused, match="FOREIGN KEY"):
         session.use_primer(99)
     session.close()

@@ -29,7 +29,7 @@ def record(folder: str) -> bytes:
     """As the harness writes it, with a number and a text around the address."""
     address = ("file://" + quote(folder)).encode()
     around = b"\x08\x96\x01", b"\x12\x02hi"
-    return around[0] + protobuf.replaced(b"\x3a\x00", 7, address) + around[1]
+    return around[0] + protobuf.replaced(b"\x3a\x00", 7, [address]) + around[1]
 
 
 @given(before=paths, after=paths)
@@ -38,11 +38,11 @@ def test_a_moved_copy_names_the_new_folder_and_nothing_else_changes(
 ) -> None:
     root = tmp_path_factory.mktemp("db")
     source, target = database(root / "a.db", record(before)), root / "b.db"
-    assert workspace.folder_of(source) == before
+    assert workspace.folders_of(source) == [before]
     workspace.copy(source, target)
-    workspace.move(target, after)
-    assert workspace.folder_of(target) == after
-    assert workspace.folder_of(source) == before
+    workspace.move(target, [after, "/more"])
+    assert workspace.folders_of(target) == [after, "/more"]
+    assert workspace.folders_of(source) == [before]
     with closing(sqlite3.connect(target)) as db:
         (data,) = db.execute("SELECT data FROM trajectory_metadata_blob").fetchone()
     found = protobuf.fields(data)
@@ -52,16 +52,24 @@ def test_a_moved_copy_names_the_new_folder_and_nothing_else_changes(
 
 @pytest.mark.parametrize(
     "records",
-    [(), (b"",), (record("/a"), record("/b")), (record("/a") + record("/b"),), (b"\x3a\x05ab",), (b"\x38\x05",)],
-    ids=["no row", "no field", "two rows", "two folders", "a record that is cut", "a number instead"],
+    [(), (b"",), (record("/a"), record("/b")), (b"\x3a\x05ab",), (b"\x38\x05",)],
+    ids=["no row", "no field", "two rows", "a record that is cut", "a number instead"],
 )
 def test_what_is_not_understood_names_no_folder(tmp_path: Path, records: tuple[bytes, ...]) -> None:
-    assert workspace.folder_of(database(tmp_path / "a.db", *records)) is None
+    assert workspace.folders_of(database(tmp_path / "a.db", *records)) == []
+
+
+def test_all_folders_are_named_and_replaced(tmp_path: Path) -> None:
+    path = database(tmp_path / "a.db", record("/a") + record("/b"))
+    assert workspace.folders_of(path) == ["/a", "/b"]
+    workspace.copy(path, tmp_path / "b.db")
+    workspace.move(tmp_path / "b.db", ["/c"])
+    assert workspace.folders_of(tmp_path / "b.db") == ["/c"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.binary(max_size=300))))
 def test_fields_are_read_as_they_were_written(written: list[tuple[int, bytes]]) -> None:
-    encoded = b"".join(protobuf.replaced(_empty(number), number, value) for number, value in written)
+    encoded = b"".join(protobuf.replaced(_empty(number), number, [value]) for number, value in written)
     assert protobuf.fields(encoded) == written
 
 
