@@ -12,6 +12,7 @@ from acp import schema
 from pydantic import ValidationError
 
 from acp_agent.toolcalls import Json
+from acp_agent.wire.errors import AgentError
 from acp_agent.wire.outgoing import ClientRefused
 from acp_agent.wire.transport import StdioTransport
 
@@ -59,7 +60,7 @@ class ClientLink:
         try:
             answer = await self._transport.request("session/request_permission", params)
             outcome = schema.RequestPermissionResponse.model_validate(answer).outcome
-        except (ClientRefused, ValidationError) as error:
+        except (ClientRefused, ValidationError, AgentError) as error:
             log.warning("the client did not answer a permission question: %s", error)
             return None
         return outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else None

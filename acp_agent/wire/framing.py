@@ -33,8 +33,22 @@ if TYPE_CHECKING:
 LINE_LIMIT: Final = 64 * 1024 * 1024
 """The longest line that is read, in bytes without its line feed; it leaves room for prompts with many images."""
 
+OUTGOING_LIMIT: Final = 8 * 1024 * 1024
+"""The longest line that is written, in bytes; clients on the TypeScript SDK drop the connection above 32 MiB."""
+
+DEPTH_LIMIT: Final = 100
+"""How deeply the values of a message may be nested; everything behind the border may recurse into them."""
+
+VALUES_LIMIT: Final = 200_000
+"""Values in a message, at most: as Python objects, small ones cost a hundred times their bytes on the line."""
+
+ID_LIMIT: Final = 1024
+"""Characters in the id of a request, which every answer repeats."""
+
 RequestId: TypeAlias = str | float | None
 """The id of a request; `float` stands for every JSON number."""
+
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -136,9 +150,10 @@ def decode(line: bytes) -> JsonValue:
 
     Halves of surrogate pairs, which JavaScript clients send when they cut a text in the middle of an emoji, become
     U+FFFD. Raises `AgentError` (-32700) for anything that is not UTF-8 or not JSON as RFC 8259 has it; NaN and
-    infinities, numbers too large for this program and nesting too deep for it are refused too. The error says
-    where, and never quotes the line.
+    infinities, numbers too large for this program, more than `VALUES_LIMIT` values and nesting of more than
+    `DEPTH_LIMIT` are refused too. The error says where, and never quotes the line.
     """
+    _check_shape(line)
     try:
         text = line.decode("utf-8")
         value = _parse(text)
@@ -148,8 +163,6 @@ def decode(line: bytes) -> JsonValue:
         raise _not_json(f"Byte {error.start + 1} of the line is not UTF-8.") from None
     except json.JSONDecodeError as error:
         raise _not_json(f"{error.msg} at character {error.pos + 1} of the line.") from None
-    except RecursionError:
-        raise _not_json("The values in the line are nested too deeply.") from None
     except ValueError:
         raise _not_json("The line has a number that is out of range or not a number.") from None
     return value
@@ -166,7 +179,7 @@ def classify(value: JsonValue) -> Message:
         return Rejected(None, _not_a_request(f"A message is a JSON object, not {_kind(value)}."))
     request_id = value.get("id")
     if not _is_id(request_id):
-        return Rejected(None, _not_a_request("The id is neither a string nor a number."))
+        return Rejected(None, _not_a_request(f"The id is no number and no string of up to {ID_LIMIT} characters."))
     if value.get("method") is None:
         return _response(value, request_id)
     method, params = value["method"], value.get("params")
@@ -182,13 +195,23 @@ def classify(value: JsonValue) -> Message:
 def encode(message: Mapping[str, JsonValue]) -> bytes:
     """`message` as a line of UTF-8, halves of surrogate pairs replaced by U+FFFD.
 
-    Raises `TypeError` or `ValueError` for something that JSON cannot express, NaN included.
+    Raises `TypeError` or `ValueError` for something that JSON cannot express, NaN included, and `AgentError`
+    (-32603) for more than `OUTGOING_LIMIT` bytes.
     """
     text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
     try:
-        return text.encode("utf-8")
+        line = text.encode("utf-8")
     except UnicodeEncodeError:
-        return _well_formed(text).encode("utf-8")
+        line = _well_formed(text).encode("utf-8")
+    if len(line) > OUTGOING_LIMIT:
+        raise AgentError(
+            INTERNAL,
+            "A message to the client is too long",
+            reason="message_too_long",
+            details=f"It would have {len(line)} bytes, and at most {OUTGOING_LIMIT} (8 MiB) are sent.",
+            limit=OUTGOING_LIMIT,
+        )
+    return line
 
 
 def _response(value: JsonObject, request_id: RequestId) -> Message:
@@ -215,6 +238,28 @@ def _response(value: JsonObject, request_id: RequestId) -> Message:
     )
 
 
+def _check_shape(line: bytes) -> None:
+    """Refuse what is nested too deeply, or costs too much memory, before anything is made of it."""
+    bare = line.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in line else line
+    # A member of an object has four quotes at most, so that cutting at them is bounded too.
+    crowded = bare.count(b'"') > 4 * VALUES_LIMIT
+    outside = b"" if crowded else b"".join(bare.split(b'"')[::2])
+    opened = outside.count(b"[") + outside.count(b"{")
+    if crowded or opened + outside.count(b",") > VALUES_LIMIT:
+        raise _not_json(f"The line has more than {VALUES_LIMIT} values.")
+    if opened <= DEPTH_LIMIT:
+        return
+    depth = 0
+    for bracket in outside.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEPTH_LIMIT:
+            raise _not_json(
+                f"The values in the line are nested too deeply: {DEPTH_LIMIT} levels are read at most."
+            )
+        if depth < 0:
+            return  # not JSON; the parser says where
+
+
 def _parse(text: str) -> JsonValue:
     value: JsonValue = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     return value
@@ -232,7 +277,9 @@ def _finite(digits: str) -> float:
 
 
 def _is_id(value: JsonValue) -> TypeGuard[RequestId]:
-    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    if isinstance(value, str):
+        return len(value) <= ID_LIMIT
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _well_formed(text: str) -> str:

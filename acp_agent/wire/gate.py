@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from acp_agent.wire.errors import INTERNAL, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject, completed
-from acp_agent.wire.framing import Notification, Request, RequestId
+from acp_agent.wire.framing import ID_LIMIT, Notification, Request, RequestId
 from acp_agent.wire.requests import Serving
 
 if TYPE_CHECKING:
@@ -112,8 +112,10 @@ class Gate:
 
 
 def unsayable(request_id: JsonValue, why: Exception) -> JsonObject:
-    """The answer to a request whose real answer JSON cannot express; without one the client waits for ever."""
+    """The answer to a request whose real answer cannot be written; without one the client waits for ever."""
     assert request_id is None or isinstance(request_id, str | int | float)
+    if isinstance(why, AgentError):
+        return why.response(request_id)
     return AgentError(
         INTERNAL,
         "The answer could not be written as JSON",
@@ -139,7 +141,8 @@ def _guarded(method: str, params: JsonObject, session_id: str | None) -> JsonObj
 
 def _session_id(params: JsonObject) -> str | None:
     session_id = params.get("sessionId")
-    return session_id if isinstance(session_id, str) else None
+    # Errors repeat it, and an error may not be as long as what a client can send.
+    return session_id if isinstance(session_id, str) and len(session_id) <= ID_LIMIT else None
 
 
 def _secrets(params: JsonObject) -> Iterator[str]:

@@ -121,9 +121,9 @@ class StdioTransport:
     async def send(self, message: JsonObject) -> None:
         """Queue a message and wait while the client is behind in reading.
 
-        A message whose sender is cancelled in that wait is still sent whole. An answer that JSON cannot express is
-        replaced by an error, an answer that nobody can read any more is dropped. For a request or a notification
-        the same raises `TypeError` or `ValueError`, and `ConnectionError`.
+        A message whose sender is cancelled in that wait is still sent whole. An answer that JSON cannot express or
+        that is too long is replaced by an error, an answer that nobody can read any more is dropped. For a request
+        or a notification the same raises `TypeError` or `ValueError`, `AgentError`, and `ConnectionError`.
         """
         if "method" in message:
             self._output.put(encode(message))
@@ -133,8 +133,8 @@ class StdioTransport:
         self._answered.set()
         try:
             line = encode(answer)
-        except (TypeError, ValueError, RecursionError) as error:
-            _log.exception("an answer could not be written as JSON")
+        except (AgentError, TypeError, ValueError, RecursionError) as error:
+            _log.exception("an answer could not be written")
             line = encode(unsayable(answer.get("id"), error))
         try:
             self._output.put(line)

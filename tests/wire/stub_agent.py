@@ -22,6 +22,7 @@ from pydantic import JsonValue
 
 from acp_agent import handshake
 from acp_agent.wire import lifetime, requests
+from acp_agent.wire import transport as transport_module
 from acp_agent.wire.errors import HARNESS_FAILED, AgentError, JsonObject
 from acp_agent.wire.lifetime import serve
 from acp_agent.wire.outgoing import ClientRefused
@@ -146,6 +147,14 @@ class StubAgent:
         lifetime.FLUSH_GRACE = lifetime.GRACE  # type: ignore[misc]
         return "x" * (HIGH_WATER // 2)
 
+    async def do_answer_with_bytes(self, _: str, size: str) -> str:
+        return "x" * int(size)
+
+    async def do_repeat(self, session_id: str, _: str) -> None:
+        """Send an update that is as long as the client's session id; its failure is the sender's."""
+        params: JsonObject = {"sessionId": session_id, "update": {}}
+        await self.transport.send({"jsonrpc": "2.0", "method": "session/update", "params": params})
+
     async def do_break_the_shutdown(self, *_: str) -> None:
         self.shutdown_fails = True
 
@@ -214,6 +223,8 @@ def introduce(params: JsonObject) -> JsonObject:
 
 
 async def main(read_fd: int, write_fd: int) -> None:
+    if "--impatient" in sys.argv:
+        transport_module.UNREAD_LIMIT = 512 * 1024  # type: ignore[misc]
     transport = MarkingTransport(read_fd, write_fd, introduce)
 
     def load() -> Callable[[], StubAgent]:

@@ -10,8 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from acp_agent.wire.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR
+from acp_agent.wire.errors import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, AgentError
 from acp_agent.wire.framing import (
+    DEPTH_LIMIT,
+    VALUES_LIMIT,
     Ignored,
     Lines,
     Message,
@@ -19,6 +21,7 @@ from acp_agent.wire.framing import (
     Rejected,
     Request,
     Response,
+    decode,
     encode,
     read_line,
 )
@@ -211,3 +214,30 @@ def test_responses_are_made_safe_for_the_sdk_before_it_sees_them() -> None:
     assert read({"id": None, "error": refused}) == Ignored("a response without an id")
     assert isinstance(read({"id": {}, "result": 1}), Rejected)
     assert isinstance(read({"id": True, "result": 1}), Rejected)
+
+
+@given(st.integers(1, 400), st.booleans(), st.text(st.sampled_from('[]{}\\",x')))
+@example(DEPTH_LIMIT, False, "")
+@example(DEPTH_LIMIT + 1, True, '\\"[')
+def test_nesting_is_counted_outside_strings_and_refused_above_the_limit(
+    depth: int, objects: bool, beside: str
+) -> None:
+    value: JsonValue = None
+    for _ in range(depth):
+        value = {beside: value} if objects else [beside, value]
+    line = json.dumps(value).encode()
+    if depth <= DEPTH_LIMIT:
+        assert decode(line) == value
+    else:
+        with pytest.raises(AgentError, match="Parse error") as refused:
+            decode(line)
+        assert str(DEPTH_LIMIT) in str(refused.value.data["details"])
+
+
+def test_memory_is_bounded_before_anything_is_made_of_a_line() -> None:
+    for crowd in (b"[" + b"[]," * VALUES_LIMIT + b"[]]", b'[""' + b'""' * 2 * VALUES_LIMIT + b"]"):
+        with pytest.raises(AgentError) as refused:
+            decode(crowd)
+        assert str(VALUES_LIMIT) in str(refused.value.data["details"])
+    text = '[{"\\",' * VALUES_LIMIT
+    assert decode(json.dumps([text]).encode()) == [text]

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from acp_agent.wire.framing import LINE_LIMIT
+from acp_agent.wire.framing import ID_LIMIT, LINE_LIMIT, OUTGOING_LIMIT, VALUES_LIMIT
 from tests.wire.client import INITIALIZE, StubProcess, prompt_params, request_line, socket_stub
 
 SECRET = "hunter2-hunter2"
-INVALID_REQUEST, INVALID_PARAMS, PARSE_ERROR, CANCELLED = -32600, -32602, -32700, -32800
+INVALID_REQUEST, INVALID_PARAMS, INTERNAL = -32600, -32602, -32603
+PARSE_ERROR, CANCELLED = -32700, -32800
 BAD_LINES: list[tuple[bytes, int, object]] = [
     (b"[]", INVALID_REQUEST, None),
     (b'[{"jsonrpc":"2.0","id":8,"method":"session/list"}]', INVALID_REQUEST, None),
@@ -31,6 +32,13 @@ BAD_LINES: list[tuple[bytes, int, object]] = [
     (b'{"id":1,"method":"session/list","params":{"x":NaN}}', PARSE_ERROR, None),
     (b"[" * 200_000, PARSE_ERROR, None),
     (b"9" * 5_000, PARSE_ERROR, None),
+    (b'{"id":"' + b"i" * (ID_LIMIT + 1) + b'","method":"session/list"}', INVALID_REQUEST, None),
+    (b'{"id":1,"method":"session/list","params":{"_meta":' + b'{"m":' * 99 + b"1" + b"}" * 101, PARSE_ERROR, None),
+    (
+        b'{"id":1,"method":"session/list","params":{"_meta":{"m":[' + b"0," * VALUES_LIMIT + b"0]}}}",
+        PARSE_ERROR,
+        None,
+    ),
 ]
 
 
@@ -46,6 +54,20 @@ def test_every_bad_line_is_answered_once_and_the_connection_lives_on() -> None:
         # Toad's answer to an update it does not know, and a response to nothing
         stub.write(b'{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"no"}}\n{"id":5,"result":[]}\n')
         assert stub.call("session/list", None)["result"] == {"sessions": []}
+
+
+def test_nothing_longer_than_the_limit_is_written() -> None:
+    with StubProcess() as stub:
+        stub.initialize()
+        stub.prompt(f"answer_with_bytes {OUTGOING_LIMIT}")
+        refused = stub.read()["error"]
+        assert (refused["code"], refused["data"]["reason"]) == (INTERNAL, "message_too_long")
+        assert refused["data"]["limit"] == OUTGOING_LIMIT
+        stub.prompt("repeat", session_id="s" * (OUTGOING_LIMIT + 1))
+        told = stub.read()["error"]
+        assert (told["data"]["reason"], told["data"].get("sessionId")) == ("message_too_long", None)
+        stub.prompt(f"answer_with_bytes {OUTGOING_LIMIT - 200}")
+        assert len(stub.read()["result"]["_meta"]["found"]) == OUTGOING_LIMIT - 200
 
 
 def test_lines_up_to_the_limit_are_served_and_longer_ones_skipped() -> None:
@@ -264,8 +286,8 @@ def test_a_failed_shutdown_shows_in_the_exit_status(busy_with: str) -> None:
 
 
 def test_a_client_that_only_complains_and_never_reads_is_given_up() -> None:
-    with StubProcess() as stub:
-        line = b'{"id":"' + b"x" * 1_000_000 + b'"}\n'
+    with StubProcess(arguments=("--impatient",)) as stub:
+        line = b'{"id":"' + b"x" * ID_LIMIT + b'"}\n'
         with pytest.raises(BrokenPipeError):
             while True:
                 stub.write(line)
