@@ -62,7 +62,7 @@ def test_nothing_slow_is_loaded_while_a_client_says_nothing(world: World) -> Non
     )
     _, imported = process.communicate("")
     assert process.returncode == 0
-    assert " acp_agent.handshake\n" in imported
+    assert " acp_agent.wire.transport\n" in imported
     for name in SLOW:
         assert f" {name}\n" not in imported
 
