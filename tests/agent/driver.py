@@ -22,6 +22,7 @@ from acp_agent.chat.transcript import Item, Transcript
 from acp_agent.offline.server import OfflineModel
 from tests.prestarted import fork_agent
 from tests.protocol.connection import Connection
+from tests.protocol.streams import CheckedReader, NotedWriter
 
 Json = dict[str, JsonValue]
 Chooser = Callable[[Json], Awaitable[str | None]]
@@ -84,42 +85,6 @@ class World:
             await agent.stop()
 
 
-class _Reader(asyncio.StreamReader):
-    """Keeps what is read through it, so that a test can see the order of the wire, and checks it."""
-
-    def __init__(self, reader: asyncio.StreamReader, lines: list[bytes], connection: Connection) -> None:
-        super().__init__()
-        self._source = reader
-        self._lines = lines
-        self._connection = connection
-
-    async def readline(self) -> bytes:
-        line = await self._source.readline()
-        if line.endswith(b"\n"):  # else the agent was killed while it wrote
-            self._connection.received(line)
-        if line:
-            self._lines.append(line)
-        return line
-
-
-class _Writer(asyncio.StreamWriter):
-    """Notes what is written through it: by what was asked, answers are checked."""
-
-    def __init__(self, writer: asyncio.StreamWriter, connection: Connection) -> None:
-        self._target = writer
-        self._connection = connection
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._connection.sent(bytes(data))
-        self._target.write(data)
-
-    async def drain(self) -> None:
-        await self._target.drain()
-
-    def __del__(self) -> None:
-        """The target closes itself."""
-
-
 async def allow(_: Json) -> str | None:
     """Answers every permission question with "allow once"."""
     return "allow_once"
@@ -155,8 +120,8 @@ class Agent:
     _serving: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        reader = _Reader(self.process.reader, self.lines, self.connection)
-        self._peer = Peer(reader, _Writer(self.process.writer, self.connection), self)
+        reader = CheckedReader(self.process.reader, self.connection, self.lines)
+        self._peer = Peer(reader, NotedWriter(self.process.writer, self.connection), self)
         self._serving = asyncio.create_task(self._peer.serve())
 
     def notified(self, method: str, params: Json) -> None:

@@ -20,7 +20,7 @@ def test_the_proof_holds_for_the_real_agent(tmp_path: Path) -> None:
     home.mkdir()
     temporary.mkdir()
     finished = subprocess.run(
-        (sys.executable, "-m", "acp_agent", "chat", "--offline"),
+        (sys.executable, "-m", "tests.chat.checked_chat", "chat", "--offline"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
