@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from acp import schema
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from acp_agent.toolcalls import Json
 from acp_agent.wire.errors import AgentError
@@ -27,6 +27,13 @@ class Client(Protocol):
 
     async def ask(self, session_id: str, tool_call: Json, options: Sequence[Json]) -> str | None:
         """Send a `session/request_permission`; the chosen option's id, None if the question was cancelled."""
+
+    @property
+    def takes_forms(self) -> bool:
+        """Whether it can be sent forms."""
+
+    async def fill_in(self, session_id: str, tool_call_id: str, message: str, schema: Json) -> JsonValue:
+        """Send an `elicitation/create` with a form; what the client answers, None if it does not answer."""
 
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
         """Tell the person something that is not part of the transcript: a notice, else a message."""
@@ -64,6 +71,28 @@ class ClientLink:
             log.warning("the client did not answer a permission question: %s", error)
             return None
         return outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else None
+
+    @property
+    def takes_forms(self) -> bool:
+        """Whether the client has said that it shows forms."""
+        capabilities = self._transport.client_params.get("clientCapabilities")
+        elicitation = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
+        return isinstance(elicitation, dict) and elicitation.get("form") is not None
+
+    async def fill_in(self, session_id: str, tool_call_id: str, message: str, schema: Json) -> JsonValue:
+        """Send an `elicitation/create`; what the client answers. Cancelled while it waits, it withdraws it."""
+        params: Json = {
+            "mode": "form",
+            "sessionId": session_id,
+            "toolCallId": tool_call_id,
+            "message": message,
+            "requestedSchema": schema,
+        }
+        try:
+            return await self._transport.request("elicitation/create", params)
+        except ClientRefused as error:
+            log.warning("the client did not show a form: %s", error)
+            return None
 
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
         """Tell the person something: by a notice if the client takes them, else by a short agent message."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from acp_agent import commands, prompts, showing
+from acp_agent.answering import Answering
 from acp_agent.antigravity import ResumableAgent, ResumeRefused, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
 from acp_agent.antigravity.mcp_servers import ServerFailure
@@ -29,7 +30,7 @@ from acp_agent.prompts import Block
 from acp_agent.session_options import SessionOptions
 from acp_agent.setup import Setup
 from acp_agent.showing import CompactionShown, Shown, Told
-from acp_agent.steps import HarnessDied, HarnessError, Part, PlanFirst, ToolUse
+from acp_agent.steps import HarnessDied, HarnessError, Part, PlanFirst, Question, QuestionAnswer, ToolUse
 from acp_agent.toolcalls import Json
 from acp_agent.wire import requests
 from sessions.lease import Lease
@@ -84,6 +85,7 @@ class Conversation:
         self._client = client
         self._announce = announce
         self._setup = setup
+        self._answering = Answering(session.id, client)
         self._asking = Asking(session, client, folders=setup.folders, mode=lambda: options.mode)
         self._agent = ResumableAgent(
             session,
@@ -402,6 +404,17 @@ class Conversation:
         if not allowed:
             await self._agent.refused(shown, words)
         return allowed
+
+    async def answers(self, questions: Sequence[Question]) -> Sequence[QuestionAnswer]:
+        """Part of `acp_agent.antigravity.sdk_config.Guard`."""
+        shown = await self._agent.asks(questions)
+        if shown is None:
+            return [QuestionAnswer() for _ in questions]
+        tool_call: Json = {"toolCallId": shown.key, **shown.payload}
+        with self._agent.waiting_for_user():
+            found = await self._answering.answers(questions, tool_call, self._agent.cancelled)
+        await self._agent.answered(shown, questions, found)
+        return found
 
     def _config(self) -> AgentConfig:
         setup = self._setup

@@ -90,6 +90,28 @@ class Limit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What the model asks the user: a text and choices, of which one, or several if `multiple`, can be chosen."""
+
+    text: str
+    options: tuple[str, ...]
+    multiple: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswer:
+    """The answer to a question: the places of what was chosen, counted from 1, and what was typed."""
+
+    chosen: tuple[int, ...] = ()
+    text: str = ""
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the user did not answer."""
+        return not self.chosen and not self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens that the model counted, None where it said nothing; thoughts are part of the output."""
 

@@ -11,14 +11,15 @@ numbers: those come again after a restore to an earlier turn, and an id must not
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Literal
 
 from pydantic import JsonValue
 
-from acp_agent import plans, shortening, toolcalls
+from acp_agent import plans, questions, shortening, toolcalls
 from acp_agent.showing import CompactionShown, MessageKind, MessageShown, PlanShown, Shown, Told, ToolShown
-from acp_agent.steps import Source, Status, Step, ToolUse
+from acp_agent.steps import Question, QuestionAnswer, Source, Status, Step, ToolUse
 from acp_agent.subagents import Helpers
 from acp_agent.toolcalls import Json, Subject
 
@@ -29,6 +30,14 @@ _RETRYABLE = "Encountered retryable error from model provider"
 _PROVIDER_SAID = re.compile(r"Message: (.*?), Status: ", re.DOTALL)
 _OPEN = ("pending", "in_progress")
 _NO_RESULT = "Ended without a result."
+
+
+_ASKING = ToolUse("ask_question", {})
+
+
+def _may_ask(tool: ToolUse) -> bool:
+    """Whether a call asks the user something; while it waits for that, its name need not be known."""
+    return tool.server is None and tool.name in ("", _ASKING.name)
 
 
 class Translator:
@@ -95,6 +104,29 @@ class Translator:
             self._created.add(shown.key)
         return shown
 
+    def asks(self, asked: Sequence[Question]) -> ToolShown:
+        """A call that asks the user something, shown as pending."""
+        payload: Json = {
+            "title": questions.title(asked),
+            "kind": "other",
+            "status": "pending",
+            "content": [toolcalls.text_content(questions.transcript(asked, None))],
+        }
+        # The step of the call comes before the question or after it.
+        waiting = [key for key, tool in self._by_step.values() if _may_ask(tool) and self._is_open(key)]
+        if waiting:
+            return self._show_tool(waiting[-1], payload)
+        shown = self._show_tool(None, payload)
+        self._asked.append((shown.key, toolcalls.subject(_ASKING)))
+        return shown
+
+    def answered(self, key: str, asked: Sequence[Question], answers: Sequence[QuestionAnswer]) -> ToolShown:
+        """The user has answered, or skipped; if the turn has ended meanwhile, the call stays as it is."""
+        if not self._is_open(key):
+            return ToolShown(key, self._calls[key], {}, first=False)
+        text = questions.transcript(asked, answers)
+        return self._show_tool(key, {"status": "completed", "content": [toolcalls.text_content(text)]})
+
     def refused(self, key: str, words: str) -> ToolShown:
         """A call may not run; `words` say why. If the turn has ended meanwhile, the call stays as it is."""
         self._asked = [(other, subject) for other, subject in self._asked if other != key]
@@ -138,7 +170,7 @@ class Translator:
         if known is not None:
             self._by_step[place] = (known[0], tool)
             return self._tool_result(known[0], step, tool)
-        key = self._answer_to(toolcalls.subject(tool))
+        key = self._answer_to(toolcalls.subject(_ASKING if _may_ask(tool) else tool))
         if key is None:
             changed = toolcalls.opening(tool, status="in_progress", cwd=self._cwd, summary=step.content)
         else:

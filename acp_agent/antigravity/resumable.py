@@ -25,7 +25,18 @@ from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
 from acp_agent.prompts import Block
 from acp_agent.showing import CompactionShown, MessageShown, PlanShown, Shown, ToolShown
-from acp_agent.steps import HarnessDied, HarnessError, Limit, Part, Source, Step, Text, ToolUse
+from acp_agent.steps import (
+    HarnessDied,
+    HarnessError,
+    Limit,
+    Part,
+    Question,
+    QuestionAnswer,
+    Source,
+    Step,
+    Text,
+    ToolUse,
+)
 from acp_agent.translate import Translator
 from sessions import durable, timeline
 from sessions.journal import INTERRUPTED, Journal, JournalError
@@ -352,6 +363,21 @@ class ResumableAgent:
         shown = self._turn.translator.question(tool, existing)
         await self._show([shown])
         return shown
+
+    async def asks(self, questions: Sequence[Question]) -> ToolShown | None:
+        """Show a call that asks the user something; None if no turn is there to ask."""
+        if self._turn is None or self._cancelled.is_set():
+            return None
+        shown = self._turn.translator.asks(questions)
+        await self._show([shown])
+        return shown
+
+    async def answered(
+        self, shown: ToolShown, questions: Sequence[Question], answers: Sequence[QuestionAnswer]
+    ) -> None:
+        """Show what the user answered."""
+        if self._turn is not None:
+            await self._show([self._turn.translator.answered(shown.key, questions, answers)])
 
     async def refused(self, shown: ToolShown, words: str) -> None:
         """Show that a tool call may not run, and why."""

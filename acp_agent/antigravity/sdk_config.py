@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from google.antigravity import LocalAgentConfig, models, types
 from google.antigravity.connections.local.local_connection_config import BaseLocalAgentConfig
 from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
-from google.antigravity.hooks import policy
+from google.antigravity.hooks import hooks, policy
 
 from acp_agent.antigravity.mcp_servers import McpBridges
 from acp_agent.steps import (
@@ -19,6 +19,8 @@ from acp_agent.steps import (
     HttpMcpServer,
     McpServer,
     OpenAIEndpoint,
+    Question,
+    QuestionAnswer,
     StdioMcpServer,
     ToolUse,
 )
@@ -45,6 +47,9 @@ class Guard(Protocol):
 
     async def allows(self, tool: ToolUse) -> bool:
         """Whether a call may run."""
+
+    async def answers(self, questions: Sequence[Question]) -> Sequence[QuestionAnswer]:
+        """What the user answers to questions of the model, one answer each."""
 
 
 DEFAULT_MODEL = models.DEFAULT_MODEL
@@ -91,6 +96,10 @@ def for_server(
     async def answer(call: Any) -> bool:
         return await guard.allows(_tool(call))
 
+    async def interact(asked: types.AskQuestionInteractionSpec) -> types.QuestionHookResult:
+        found = await guard.answers([_question(entry) for entry in asked.questions])
+        return types.QuestionHookResult(responses=[_response(answer) for answer in found])
+
     servers = [_sdk_server(server) for server in mcp_servers]
     policies: list[Any] = []
     for name, target in [
@@ -105,7 +114,12 @@ def for_server(
     policies.append(policy.allow("*"))
     common: dict[str, Any] = {
         "workspaces": [str(path) for path in workspaces],
-        "capabilities": types.CapabilitiesConfig(agent_behavior=types.AgentBehavior.INTERACTIVE),
+        "capabilities": types.CapabilitiesConfig(
+            agent_behavior=types.AgentBehavior.INTERACTIVE,
+            # Questions are off by default, for agents that nobody watches.
+            enabled_tools=[*types.BuiltinTools.default(), types.BuiltinTools.ASK_QUESTION],
+        ),
+        "hooks": [hooks.on_interaction(interact)],
         "policies": policies,
         "mcp_servers": servers,
     }
@@ -127,6 +141,20 @@ def _text_model(name: str | None, endpoint: Any) -> Any:
 
 def _tool(call: Any) -> ToolUse:
     return ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name)
+
+
+def _question(entry: Any) -> Question:
+    # `is_multi_select` is what the SDK's value has; the SDK never sets it, whatever the model asked (0.1.22).
+    options = tuple(str(option.text) for option in entry.options)
+    return Question(str(entry.question), options, multiple=bool(entry.is_multi_select))
+
+
+def _response(answer: QuestionAnswer) -> Any:
+    return types.QuestionResponse(
+        selected_option_ids=[str(place) for place in answer.chosen],
+        freeform_response=answer.text,
+        skipped=answer.skipped,
+    )
 
 
 def _typed(config: Any) -> AgentConfig:

@@ -110,6 +110,9 @@ class Agent:
     received: list[Json] = field(default_factory=list)
     questions: list[Json] = field(default_factory=list)
     withdrawn: list[Json] = field(default_factory=list)
+    forms: list[Json] = field(default_factory=list)
+    form: Json | None = None
+    """The answer to every form; None leaves them open."""
     option_updates: list[Json] = field(default_factory=list)
     garbage: list[str] = field(default_factory=list)
     initialized: Json = field(default_factory=dict)
@@ -135,6 +138,8 @@ class Agent:
 
     async def requested(self, method: str, params: Json) -> Json:
         """Part of `acp_agent.chat.rpc.Handler`."""
+        if method == "elicitation/create":
+            return await self._filled_in(params)
         assert method == "session/request_permission"
         self.questions.append(params)
         self._changed.set()
@@ -147,6 +152,18 @@ class Agent:
         if chosen is None:
             return {"outcome": {"outcome": "cancelled"}}
         return {"outcome": {"outcome": "selected", "optionId": chosen}}
+
+    async def _filled_in(self, params: Json) -> Json:
+        self.forms.append(params)
+        self._changed.set()
+        try:
+            while self.form is None:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.withdrawn.append(params)
+            self._changed.set()
+            raise
+        return self.form
 
     def garbled(self, line: str, fault: str) -> None:
         """Part of `acp_agent.chat.rpc.Handler`."""

@@ -24,7 +24,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -32,7 +32,7 @@ from typing import ParamSpec, TypeVar
 from acp_agent import cli, refusals
 from acp_agent.antigravity import ResumableAgent, ResumeRefused
 from acp_agent.antigravity.sdk_config import for_server
-from acp_agent.steps import HarnessError, OpenAIEndpoint, ToolUse
+from acp_agent.steps import HarnessError, OpenAIEndpoint, Question, QuestionAnswer, ToolUse
 from acp_agent.wire.errors import AgentError
 from sessions import checkpoint
 from sessions.checkpoint import CheckpointError, Streamed
@@ -123,6 +123,9 @@ class _Everything:
 
     async def allows(self, tool: ToolUse) -> bool:
         return True
+
+    async def answers(self, questions: Sequence[Question]) -> Sequence[QuestionAnswer]:
+        return [QuestionAnswer() for _ in questions]
 
 
 async def _with_harness(what: str, data_dir: Path, session_id: str, *more: str) -> dict[str, object]:
