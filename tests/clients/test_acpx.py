@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -69,6 +70,16 @@ class Acpx:
             if isinstance(message.get("params"), dict) and "sessionId" in message["params"]
         }
         assert sessions == {session_id}
+
+
+def test_a_new_session_would_be_seen(node: Node, place: Place) -> None:
+    """What the other test looks for does happen where it must: the session is really gone."""
+    acpx = Acpx(node, place, "home")
+    session_id = acpx.run("sessions", "new").strip().splitlines()[-1]
+    shutil.rmtree(place.root / "data" / "sessions" / session_id)
+    assert "I can see 1 of your messages" in acpx.prompt("one")
+    with pytest.raises(AssertionError):
+        acpx.is_still(session_id, reconnected=1)
 
 
 def test_one_conversation_through_kills_and_another_home(node: Node, place: Place) -> None:
