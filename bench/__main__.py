@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from acp_agent.offline.server import OfflineModel
-from bench import checkpoints, listing, sessions_on_disk, steps
+from bench import checkpoints, listing, memory, sessions_on_disk, steps
 from bench.figures import Figure, Machine, as_json, print_table
 from bench.process import StepFailed
 from bench.sides import Place, StoredSession
@@ -100,8 +100,10 @@ def _run(place: Place, sizes: list[int], with_checkpoints: bool) -> list[Figure]
         costs += checkpoints.compare(place, *compared)
     say("a list of many sessions")
     listed = [*listing.pages(place)]
+    say(f"the memory of {memory.SESSIONS} sessions")
+    held = [*memory.of_many_sessions(place)]
     say("done")
-    return [*started, *turns, *costs, *loads, *listed]
+    return [*started, *turns, *costs, *loads, *listed, *held]
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Sample:
 class Figure:
     """A step, in a session of `turns` turns if that matters, and the baseline that it is compared with.
 
-    Both are in `unit`, `ms` or `KiB`.
+    Both are in `unit`, `ms`, `KiB` or `MiB`.
     """
 
     step: str

@@ -24,10 +24,11 @@ MODEL = "default"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run works: a folder of its own, and the model that all processes talk to."""
+    """Where a run works: a folder of its own, and the model that all talk to. `flags` are the agent's."""
 
     root: Path
     model: OfflineModel
+    flags: tuple[str, ...] = ()
 
     @property
     def workspace(self) -> Path:
@@ -37,7 +38,7 @@ class Place:
     def agent_command(self, data_dir: Path) -> tuple[str, ...]:
         """The command line of our agent, without the user's own configuration file."""
         where = ("--data-dir", str(data_dir), "--base-url", self.model.openai_url, "--model", MODEL)
-        return (sys.executable, "-m", "acp_agent", "--config", str(self.root / "config.toml"), *where)
+        return (sys.executable, "-m", "acp_agent", "--config", str(self.root / "config.toml"), *where, *self.flags)
 
     def raw_command(self, *arguments: str) -> tuple[str, ...]:
         """The command line of the raw SDK."""
