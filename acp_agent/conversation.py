@@ -382,38 +382,38 @@ class Conversation:
         """Part of `acp_agent.antigravity.sdk_config.Guard`."""
         if self.options.mode is not Mode.PLAN or self._asking.verdict(tool) is not Verdict.REFUSE:
             return False
-        shown = await self._agent.question(tool, await asyncio.to_thread(existing_text, tool))
+        shown = await self._agent.stage.question(tool, await asyncio.to_thread(existing_text, tool))
         if shown is not None:
-            await self._agent.refused(shown, "Refused: the session is in plan mode, which is read-only.")
+            await self._agent.stage.refused(shown, "Refused: the session is in plan mode, which is read-only.")
         return True
 
     async def allows(self, tool: ToolUse) -> bool:
         """Part of `acp_agent.antigravity.sdk_config.Guard`."""
-        shown = await self._agent.question(tool, await asyncio.to_thread(existing_text, tool))
+        shown = await self._agent.stage.question(tool, await asyncio.to_thread(existing_text, tool))
         if shown is None:
             return False
         verdict = self._asking.verdict(tool)
         words = "Rejected: permission was not given."
         if verdict is Verdict.ASK:
             tool_call: Json = {"toolCallId": shown.key, **shown.payload}
-            with self._agent.waiting_for_user():
+            with self._agent.stage.waiting_for_user():
                 allowed = await self._asking.ask(tool, tool_call, self._agent.cancelled)
         else:
             allowed = verdict is Verdict.ALLOW
             words = "Refused: you have always rejected this in this session; /permissions takes that back."
         if not allowed:
-            await self._agent.refused(shown, words)
+            await self._agent.stage.refused(shown, words)
         return allowed
 
     async def answers(self, questions: Sequence[Question]) -> Sequence[QuestionAnswer]:
         """Part of `acp_agent.antigravity.sdk_config.Guard`."""
-        shown = await self._agent.asks(questions)
+        shown = await self._agent.stage.asks(questions)
         if shown is None:
             return [QuestionAnswer() for _ in questions]
         tool_call: Json = {"toolCallId": shown.key, **shown.payload}
-        with self._agent.waiting_for_user():
+        with self._agent.stage.waiting_for_user():
             found = await self._answering.answers(questions, tool_call, self._agent.cancelled)
-        await self._agent.answered(shown, questions, found)
+        await self._agent.stage.answered(shown, questions, found)
         return found
 
     def _config(self) -> AgentConfig:

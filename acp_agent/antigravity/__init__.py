@@ -8,7 +8,8 @@
 """
 
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
-from acp_agent.antigravity.resumable import Audience, ResumableAgent, TurnEnd, TurnInProgress
+from acp_agent.antigravity.resumable import ResumableAgent, TurnEnd, TurnInProgress
+from acp_agent.antigravity.stage import Audience
 from acp_agent.steps import HarnessError
 from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
 

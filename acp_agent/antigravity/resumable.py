@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from acp_agent import prompts, shortening, showing
 from acp_agent.antigravity import catching_up, loading, sdk_config
@@ -23,19 +23,16 @@ from acp_agent.antigravity.loading import ResumeRefused, Wishes
 from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
+from acp_agent.antigravity.stage import Audience, Nobody, Stage
 from acp_agent.prompts import Block
-from acp_agent.showing import CompactionShown, MessageShown, PlanShown, Shown, ToolShown
 from acp_agent.steps import (
     HarnessDied,
     HarnessError,
     Limit,
     Part,
-    Question,
-    QuestionAnswer,
     Source,
     Step,
     Text,
-    ToolUse,
 )
 from acp_agent.translate import Translator
 from sessions import durable, timeline
@@ -60,32 +57,6 @@ _LIMITED: dict[Limit, StopReason] = {Limit.REQUESTS: "max_turn_requests", Limit.
 
 class TurnInProgress(Exception):
     """The session already runs a turn."""
-
-
-class Audience(Protocol):
-    """Whoever watches an agent."""
-
-    async def show(self, shown: Shown) -> None:
-        """Something more is shown of the turn that runs; it is in the journal already."""
-
-    async def used(self, tokens: int) -> None:
-        """The newest request to the model had this many tokens, prompt and answer."""
-
-    async def reopened(self, report: ResumeReport) -> None:
-        """The harness had to be opened again, and this is how well that went."""
-
-
-class Nobody:
-    """The audience of an agent that nobody watches."""
-
-    async def show(self, shown: Shown) -> None:
-        """Nobody sees it."""
-
-    async def used(self, tokens: int) -> None:
-        """Nobody hears of it; it can be asked for."""
-
-    async def reopened(self, report: ResumeReport) -> None:
-        """Nobody hears of it; the report can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +101,17 @@ class ResumableAgent:
         self._audience = audience or Nobody()
         self._wishes = wishes or Wishes()
         self._silence = silence
-        self._asking = 0
         self._halted = False
         self._resting: asyncio.Task[None] | None = None
         self._journal = Journal(session)
         self._harness: Harness | None = None
         self._opened_with: AgentConfig | None = None
         self._saving = Saving(session, self._journal)
+        self.stage = Stage(self._journal, self._audience)
+        """What the running turn shows, and asks."""
         self._note = session.recall("note")
         self._turn: _Turn | None = None
         self._cancelled = asyncio.Event()
-        self._order = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -269,19 +240,20 @@ class ResumableAgent:
         number = self._journal.begin_turn(prompts.excerpt(blocks))
         turn = self._turn = _Turn(number, Translator(number, Path(self.session.info.cwd)))
         try:
-            prompt = shortening.prompt(blocks)
-            self._journal.append("user_message", showing.user_message(number), {"content": prompt})
-            if isinstance(self._note, str):
-                parts = (Text(f"<acp-agent-note>\n{self._note}\n</acp-agent-note>\n"), *parts)
-            failure = await self._stream(harness, turn, parts)
-            cancelled = self._cancelled.is_set()
-            if cancelled:
-                await harness.end_commands()
-                self._halted = True
-            ending: Literal["ended", "cancelled", "failed"] = "ended"
-            if cancelled or failure:
-                ending = "cancelled" if cancelled else "failed"
-            await self._show(turn.translator.finish(ending))
+            with self.stage.turn(turn.translator, self._cancelled):
+                prompt = shortening.prompt(blocks)
+                self._journal.append("user_message", showing.user_message(number), {"content": prompt})
+                if isinstance(self._note, str):
+                    parts = (Text(f"<acp-agent-note>\n{self._note}\n</acp-agent-note>\n"), *parts)
+                failure = await self._stream(harness, turn, parts)
+                cancelled = self._cancelled.is_set()
+                if cancelled:
+                    await harness.end_commands()
+                    self._halted = True
+                ending: Literal["ended", "cancelled", "failed"] = "ended"
+                if cancelled or failure:
+                    ending = "cancelled" if cancelled else "failed"
+                await self.stage.show(turn.translator.finish(ending))
         finally:
             self._turn = None
         limit = harness.stopped_by if ending == "ended" else None
@@ -351,48 +323,6 @@ class ResumableAgent:
         """The MCP servers of the open harness that cannot be had."""
         return self._harness.mcp_failures() if self._harness is not None else []
 
-    async def question(self, tool: ToolUse, existing: str | None) -> ToolShown | None:
-        """Show a tool call that a permission question is about; None if no turn is there to ask.
-
-        Args:
-            tool: the call as the model wrote it.
-            existing: the text of the file that it would change, None if there is none.
-        """
-        if self._turn is None or self._cancelled.is_set():
-            return None
-        shown = self._turn.translator.question(tool, existing)
-        await self._show([shown])
-        return shown
-
-    async def asks(self, questions: Sequence[Question]) -> ToolShown | None:
-        """Show a call that asks the user something; None if no turn is there to ask."""
-        if self._turn is None or self._cancelled.is_set():
-            return None
-        shown = self._turn.translator.asks(questions)
-        await self._show([shown])
-        return shown
-
-    async def answered(
-        self, shown: ToolShown, questions: Sequence[Question], answers: Sequence[QuestionAnswer]
-    ) -> None:
-        """Show what the user answered."""
-        if self._turn is not None:
-            await self._show([self._turn.translator.answered(shown.key, questions, answers)])
-
-    async def refused(self, shown: ToolShown, words: str) -> None:
-        """Show that a tool call may not run, and why."""
-        if self._turn is not None:
-            await self._show([self._turn.translator.refused(shown.key, words)])
-
-    @contextmanager
-    def waiting_for_user(self) -> Iterator[None]:
-        """While the user is being asked, a turn may say nothing for as long as that takes."""
-        self._asking += 1
-        try:
-            yield
-        finally:
-            self._asking -= 1
-
     @property
     def awake(self) -> bool:
         """Whether it holds a harness."""
@@ -428,6 +358,8 @@ class ResumableAgent:
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
         self._cancelled.set()
+        if self._resting is not None:
+            await asyncio.wait({self._resting})
         if self._saving.due is not None and self._harness is not None and self._turn is None:
             await self.save_trajectory()
         try:
@@ -451,9 +383,9 @@ class ResumableAgent:
         if self._cancelled.is_set():
             return None
         try:
-            async for step in harness.turn(parts, silence=self._silence, asking=lambda: self._asking > 0):
+            async for step in harness.turn(parts, silence=self._silence, asking=lambda: self.stage.asking):
                 self._note_step(turn, step)
-                await self._show(turn.translator.step(step))
+                await self.stage.show(turn.translator.step(step))
                 if step.used is not None and step.used != self.used_tokens:
                     self.used_tokens = step.used
                     await self._audience.used(step.used)
@@ -471,20 +403,6 @@ class ResumableAgent:
             self.try_to_store(lambda: self.session.remember("note", None))
         if step.source is Source.MODEL and step.tool is None and not step.error and not step.subagent:
             turn.last_text = step.content
-
-    async def _show(self, shown: Sequence[Shown]) -> None:
-        async with self._order:  # a permission question is shown by another task than the turn
-            for item in shown:
-                match item:
-                    case MessageShown():
-                        self._journal.stream(item.kind, item.key, item.delta)
-                    case ToolShown():
-                        self._journal.put("tool_call", item.key, item.payload)
-                    case PlanShown():
-                        self._journal.put("plan", item.key, item.payload)
-                    case CompactionShown():
-                        self._journal.put("compaction", item.key, item.payload)
-                await self._audience.show(item)
 
     async def _ready_harness(self) -> Harness:
         if self._resting is not None:
