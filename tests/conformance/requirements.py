@@ -224,7 +224,14 @@ def clientcap_002(kit: Kit) -> None:
 
 @requirement("CLIENTCAP-003", MANDATORY, "No `elicitation/create` for a client that has none.", "elicitation")
 def clientcap_003(kit: Kit) -> None:
-    assert "elicitation/create" not in after_a_turn_with_tools(kit)
+    session_id = kit.new(kit.agent)["sessionId"]
+    before = len(kit.agent.messages)
+    question = '{"questions": [{"question": "Which colour?", "options": ["red", "blue"]}]}'
+    kit.prompt(kit.agent, session_id, f"!call ask_question {question}")
+    # The question reaches the user all the same, in the only way that every client has.
+    since = [message.get("method") for message in kit.agent.messages[before:]]
+    assert "session/request_permission" in since
+    assert "elicitation/create" not in since
 
 
 @requirement("CONFIG-003", MANDATORY, "No boolean option for a client that has none.", "session-config-options")
