@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Much of what the tests do is waiting, so there is one more of them than cores.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup try test check bench crash conformance test-clients lock clean
@@ -30,7 +32,7 @@ check: setup  ## formatting, lint, types and import contracts
 	$(BIN)/lint-imports
 
 test: check  ## the checks, then the whole test suite
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 bench: setup  ## figures beside the raw SDK in the same run
 	$(BIN)/python -m bench

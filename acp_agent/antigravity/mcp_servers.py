@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,10 @@ class McpBridges:
     """The bridges of one open harness."""
 
     def __init__(self, conversation_id: str) -> None:
-        runtime = platformdirs.user_runtime_path("acp-agent", appauthor=False)
+        with warnings.catch_warnings():
+            # That there is another folder where the system names none is nothing to tell a client's log.
+            warnings.simplefilter("ignore")
+            runtime = platformdirs.user_runtime_path("acp-agent", appauthor=False)
         self._folder = runtime / conversation_id
 
     def commands(self, servers: Sequence[McpServer]) -> list[Command]:
