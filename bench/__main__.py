@@ -16,10 +16,13 @@ import click
 from rich.console import Console
 
 from acp_agent.offline.server import OfflineModel
-from bench import checkpoints, listing, memory, sessions_on_disk, steps
+from bench import checkpoints, listing, memory, sessions_on_disk, steps, wire
 from bench.figures import Figure, Machine, as_json, print_table
 from bench.process import StepFailed
 from bench.sides import Place, StoredSession
+
+ENTRIES = 10_000
+"""Entries of the journal from which on a replay is timed."""
 
 _WIDTH = 130
 """Columns of the table where there is no terminal to ask."""
@@ -79,6 +82,8 @@ def _run(place: Place, sizes: list[int], with_checkpoints: bool) -> list[Figure]
 
     say("start")
     started = [*steps.start(place)]
+    say("updates")
+    sent = [*wire.updates(place)]
     loads: list[Figure] = []
     turns: list[Figure] = []
     compared: list[StoredSession] = []
@@ -89,6 +94,9 @@ def _run(place: Place, sizes: list[int], with_checkpoints: bool) -> list[Figure]
             say(f"load and turns at {session.turns:,} turns")
             loads.append(steps.load(place, session))
             turns += steps.turns(place, session)
+        if 2 * session.turns >= ENTRIES:
+            say(f"replays at {session.turns:,} turns")
+            sent.append(wire.replay(place, session))
         if with_checkpoints and session.turns in checkpoints.TURNS:
             compared.append(session)
         if session.turns != wanted[-1]:
@@ -103,7 +111,7 @@ def _run(place: Place, sizes: list[int], with_checkpoints: bool) -> list[Figure]
     say(f"the memory of {memory.SESSIONS} sessions")
     held = [*memory.of_many_sessions(place)]
     say("done")
-    return [*started, *turns, *costs, *loads, *listed, *held]
+    return [*started, *sent, *turns, *costs, *loads, *listed, *held]
 
 
 if __name__ == "__main__":

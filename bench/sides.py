@@ -87,6 +87,8 @@ class AgentSide(LineProcess):
         self._last_id = 0
         self.updates = 0
         """The notifications received so far."""
+        self.shown: list[float] = []
+        """When each part of the conversation was received: messages of the user and of the agent."""
 
     def call(self, method: str, params: Json) -> Json:
         """Send a request and return its result. Raises `StepFailed` for an error."""
@@ -94,6 +96,8 @@ class AgentSide(LineProcess):
         self.send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
         while (message := self.read()).get("id") != self._last_id:
             self.updates += 1
+            if _is_message(message):
+                self.shown.append(time.perf_counter())
         result = message.get("result")
         if not isinstance(result, dict):
             raise StepFailed(f"{method} was answered with {message.get('error')}")
@@ -177,6 +181,15 @@ class RawSide(LineProcess):
         if answer.get("text") != ANSWER:
             raise StepFailed(f"the raw SDK's turn was answered with {answer}")
         return elapsed * 1000
+
+
+def _is_message(notification: Json) -> bool:
+    params = notification.get("params")
+    update = params.get("update") if isinstance(params, dict) else None
+    return isinstance(update, dict) and update.get("sessionUpdate") in (
+        "user_message_chunk",
+        "agent_message_chunk",
+    )
 
 
 def _meta(result: Json, key: str) -> Json:

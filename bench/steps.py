@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+from bench import typescript_sdk
 from bench.figures import Figure, Sample
 from bench.process import LineProcess, StepFailed
 from bench.sides import AgentSide, Place, RawSide, StoredSession
 
+STARTS = 11
 CHEAP, DEAR = 5, 3
 """Repetitions of a step that takes well below a second, and of others."""
 
@@ -23,13 +25,14 @@ def start(place: Place) -> Iterator[Figure]:
     """From the start of the process to its first answer."""
     others = {
         "answer with nothing imported": (sys.executable, "-m", "bench.minimal_agent"),
+        **({} if (typescript := typescript_sdk.agent_command()) is None else {"TypeScript SDK": typescript}),
         "import the SDK": place.raw_command("import"),
         "import the SDK and the ACP library": place.raw_command("import", "acp"),
     }
     agent: list[float] = []
     baselines: dict[str, list[float]] = {name: [] for name in others}
     # The first of each is not counted: it may find the files of its imports not yet in memory.
-    for counted in range(-1, CHEAP):
+    for counted in range(-1, STARTS):
         # Every child is sent the request as soon as it runs; one that only imports does not read it.
         elapsed = _first_answer(place.agent_command(place.root / "start"), place)
         agent += [elapsed] if counted >= 0 else []
