@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash conformance test-clients lock clean
+.PHONY: help setup try test check bench crash fuzz conformance test-clients lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +39,9 @@ bench: setup  ## figures beside the raw SDK in the same run
 
 crash: setup  ## kill the agent at random and at every system call; SEED, KILLS and MINUTES may be given
 	$(BIN)/python -m tests.crash $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz: setup  ## hostile input for the agent: mutated requests and raw bytes; SEED and LINES may be given
+	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(LINES),--lines $(LINES))
 
 conformance: setup  ## try every requirement of the protocol's test kit and write docs/conformance.md
 	$(BIN)/python -m tests.conformance

@@ -130,6 +130,13 @@ class OpenSessions:
         with self._stored(session_id) as session:
             yield session
 
+    @asynccontextmanager
+    async def held(self, session_id: str) -> AsyncIterator[Session]:
+        """A session to look into for longer: nobody opens, closes or deletes it meanwhile."""
+        async with self._lock(session_id):
+            with self.to_read(session_id) as session:
+                yield session
+
     async def _end(self, conversation: Conversation) -> None:
         await conversation.cancel()
         await conversation.wait_idle()

@@ -79,8 +79,9 @@ class AgentServer:
         opened = setup.for_new(requests.current().params, session_id)
         turn = params.turn_to_fork_at(meta, session_id)
         try:
-            with refusals.store_errors(session_id), self._sessions.to_read(session_id) as source:
-                forked = await asyncio.to_thread(timeline.fork, self._store, source, turn=turn)
+            with refusals.store_errors(session_id):
+                async with self._sessions.held(session_id) as source:
+                    forked = await asyncio.to_thread(timeline.fork, self._store, source, turn=turn)
         except NoSuchPoint as error:
             raise AgentError(
                 errors.INVALID_PARAMS,

@@ -21,6 +21,10 @@ from acp_agent.wire.errors import AgentError, JsonObject
 MOST_SERVERS: Final = 64
 MOST_FOLDERS: Final = 64
 
+_LONGEST_PATH: Final = 4095
+_LONGEST_NAME: Final = 255
+"""In bytes; no system call takes more (Linux: PATH_MAX and NAME_MAX)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -74,6 +78,13 @@ def folder(path: JsonValue, name: str, session_id: str | None = None) -> Path:
             "The session's folder must be an absolute path.",
             "relative_cwd" if name == "cwd" else "invalid_folder",
             f"{name} is {str(path)[:200]!r}.",
+            session_id,
+        )
+    if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in path.split("/")):
+        raise _refused(
+            "The session's folder has a path that is too long.",
+            "invalid_folder",
+            f"{name} has {len(path.encode())} bytes; {_LONGEST_PATH} are taken, {_LONGEST_NAME} in each name.",
             session_id,
         )
     return Path(path)

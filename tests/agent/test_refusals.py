@@ -94,6 +94,10 @@ async def test_relative_cwd(world: World, method: str) -> None:
         assert error.code == -32602
         assert isinstance(error.data, dict)
         assert error.data["reason"] == "relative_cwd"
+        for path in ("/d" * 3_000, "/" + "d" * 256):
+            error = await agent.refused(method, {**params, "cwd": path})
+            assert isinstance(error.data, dict)
+            assert (error.code, error.data["reason"]) == (-32602, "invalid_folder")
 
 
 async def test_new_session_in_a_folder_that_does_not_exist(world: World) -> None:

@@ -149,3 +149,14 @@ async def test_delete(world: World) -> None:
         assert (await agent.refused("session/delete", {})).code == -32602
         params: Json = {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
         assert (await agent.refused("session/load", params)).code == -32002
+
+
+async def test_a_session_that_is_closed_while_it_is_forked(world: World) -> None:
+    async with world.agent() as agent:
+        for _ in range(5):
+            session_id = await agent.new(world.workspace)
+            of_session: Json = {"sessionId": session_id, "cwd": str(world.workspace), "mcpServers": []}
+            fork = await agent.begin("session/fork", of_session)
+            close = await agent.begin("session/close", {"sessionId": session_id})
+            assert isinstance(await fork.answer, dict)
+            assert await close.answer == {}
