@@ -106,13 +106,17 @@ def locations(tool: ToolUse) -> list[JsonValue]:
     return [place]
 
 
-def proposed_diff(tool: ToolUse, existing: str | None) -> list[JsonValue]:
-    """The content of a question about an edit: what would change.
+def proposed(tool: ToolUse, existing: str | None) -> list[JsonValue]:
+    """The content of a question: what an edit would change, or what would be run, and where.
 
     Args:
         tool: the call as the model wrote it.
         existing: the file's text, None if there is no file.
     """
+    if is_command(tool):
+        directory = _first(tool.args, "Cwd")
+        where = f"\nin `{directory}`" if directory else ""
+        return [text_content(f"{_fenced(_first(tool.args, 'CommandLine'))}{where}")]
     path = _first(tool.args, "TargetFile")
     if not is_edit(tool):
         return []

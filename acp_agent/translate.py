@@ -96,8 +96,8 @@ class Translator:
             existing: the text of the file it would change, None if there is none.
         """
         payload = toolcalls.opening(tool, status="pending", cwd=self._cwd)
-        if diff := toolcalls.proposed_diff(tool, existing):
-            payload["content"] = diff
+        if content := toolcalls.proposed(tool, existing):
+            payload["content"] = content
         shown = self._show_tool(None, payload)
         self._asked.append((shown.key, toolcalls.subject(tool)))
         if toolcalls.is_edit(tool) and existing is None:

@@ -101,7 +101,7 @@ async def test_output_of_a_command_is_shown_while_it_runs(world: World) -> None:
     async with world.agent() as agent:
         session_id = await agent.new(world.workspace)
         turn = asyncio.create_task(agent.prompt(session_id, f"!run_command {command}"))
-        await agent.until(lambda: any("one" in output(call) for call in calls(agent)))
+        await agent.until(lambda: any(output(call) == "```\none\n```\n" for call in calls(agent)))
         (running,) = calls(agent)
         assert (running.status, output(running)) == ("in_progress", "```\none\n```\n")
         go.touch()
