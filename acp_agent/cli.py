@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import click
 from acp_agent import __version__, config
 from acp_agent.config import Announce, BadSettings, LogLevel, Settings
 from acp_agent.options import Mode
-from sessions.report import Outcome
+from sessions.outcomes import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def chat(settings: Settings, session_id: str | None, cwd: Path | None, offline: 
     """
     from acp_agent.chat.command import ChatOptions, run_chat  # noqa: PLC0415  (the server needs no terminal)
 
-    settings = settings.model_copy(update={"offline": settings.offline or offline})
+    settings = replace(settings, offline=settings.offline or offline)
     options = ChatOptions(
         agent_command=(sys.executable, "-m", "acp_agent", *_arguments(settings)),
         cwd=(cwd or Path.cwd()).resolve(),
@@ -128,9 +129,11 @@ def chat(settings: Settings, session_id: str | None, cwd: Path | None, offline: 
 def _arguments(settings: Settings) -> list[str]:
     """The flags that give another process the same settings."""
     arguments: list[str] = []
-    for name, value in settings.model_dump(mode="json", exclude_defaults=True).items():
-        flag = f"--{name.replace('_', '-')}"
-        arguments += [flag] if value is True else [flag, str(value)]
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        if value != setting.default:
+            flag = f"--{setting.name.replace('_', '-')}"
+            arguments += [flag] if value is True else [flag, str(value)]
     return arguments
 
 

@@ -6,19 +6,21 @@ not settings: they are read from the environment where the SDK documents them, a
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from acp_agent import credentials
 from acp_agent.options import Mode
+from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
-from sessions.report import Outcome
+from sessions.outcomes import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
 
 ENVIRONMENT_PREFIX = "ACP_AGENT_"
@@ -47,7 +49,8 @@ class BadSettings(ValueError):
     """A setting has a value that cannot be used; the message names the setting and where it came from."""
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """All settings.
 
     `hibernate` is after how many seconds an idle session gives its harness up, `silence` after how many a turn
@@ -55,8 +58,6 @@ class Settings(BaseModel):
     load whose outcome is lower than it on the ladder; `interrupted` and `leftovers` say what becomes of a turn
     that was cut, and of the commands that it left running.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Path
     model: str | None = None
@@ -68,31 +69,87 @@ class Settings(BaseModel):
     leftovers: OnLeftovers = OnLeftovers.END
     announce: Announce = Announce.PROBLEMS
     mode: Mode = Mode.ASK
-    hibernate: float = Field(default=600, ge=0, allow_inf_nan=False)
-    silence: float = Field(default=900, ge=0, allow_inf_nan=False)
+    hibernate: float = 600
+    silence: float = 900
     log_level: LogLevel = LogLevel.WARNING
 
-    @field_validator("data_dir")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+def _folder(value: object) -> Path:
+    try:
+        return Path(value if isinstance(value, Path) else _text(value)).expanduser().absolute()
+    except RuntimeError as error:  # a "~name" of nobody's
+        raise ValueError(str(error).rstrip(".")) from error
+
+
+def _http(value: object) -> str:
+    url = _text(value)
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return url
+
+
+def _switch(value: object) -> bool:
+    word = str(value).lower()
+    if word not in _SWITCHES:
+        raise ValueError("must be true or false")
+    return _SWITCHES[word]
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 <= seconds < math.inf:
+        raise ValueError("must be a number of seconds, 0 or more")
+    return seconds
+
+
+def _one_of(kind: type[StrEnum]) -> Callable[[object], StrEnum]:
+    def read(value: object) -> StrEnum:
         try:
-            return value.expanduser().absolute()
-        except RuntimeError as error:  # a "~name" of nobody's
-            raise ValueError(str(error).rstrip(".")) from error
+            return kind(_text(value))
+        except ValueError as error:
+            raise ValueError(f"must be one of {', '.join(kind)}") from error
 
-    @field_validator("require")
-    @classmethod
-    def _not_fresh(cls, value: Outcome | None) -> Outcome | None:
-        if value is Outcome.FRESH:
-            raise ValueError("'fresh' would require nothing; leave it out instead")
-        return value
+    return read
 
-    @field_validator("base_url", "gemini_url")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return value
+
+def _outcome(value: object) -> StrEnum:
+    if value == Outcome.FRESH:
+        raise ValueError("'fresh' would require nothing; leave it out instead")
+    return _one_of(Outcome)(value)
+
+
+_SWITCHES: Final = dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True) | dict.fromkeys(
+    ("false", "0", "no", "n", "off", "f"), False
+)
+
+_READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    "data_dir": _folder,
+    "model": _text,
+    "base_url": _http,
+    "gemini_url": _http,
+    "offline": _switch,
+    "require": _outcome,
+    "interrupted": _one_of(OnInterrupted),
+    "leftovers": _one_of(OnLeftovers),
+    "announce": _one_of(Announce),
+    "mode": _one_of(Mode),
+    "hibernate": _seconds,
+    "silence": _seconds,
+    "log_level": _one_of(LogLevel),
+}
+"""What makes the value of a setting of what was given; it raises `ValueError` with what is wrong."""
+
+NAMES: Final = tuple(_READERS)
+"""The names of all settings."""
 
 
 def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -115,12 +172,15 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
     ):
         values.update(found)
         origin.update(dict.fromkeys(found, source))
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise BadSettings(f"{name} (from {origin.get(name, 'the defaults')}): {first['msg']}.") from error
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            if name not in _READERS:
+                raise ValueError("there is no such setting")
+            read[name] = _READERS[name](value)
+        except ValueError as error:
+            raise BadSettings(f"{name} (from {origin.get(name, 'the defaults')}): {error}.") from error
+    settings = Settings(**read)
     if settings.offline and settings.base_url is not None:
         given = f"offline (from {origin['offline']}) and base_url (from {origin['base_url']})"
         raise BadSettings(f"{given} exclude each other: choose one model endpoint.")
@@ -128,7 +188,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
 
 
 def endpoint(
-    settings: Settings, environment: Mapping[str, str], *, offline_url: str | None, kept: SecretStr | None = None
+    settings: Settings, environment: Mapping[str, str], *, offline_url: str | None, kept: Secret | None = None
 ) -> Endpoint | None:
     """The model endpoint that the settings and the environment lead to, None without credentials.
 
@@ -139,13 +199,13 @@ def endpoint(
         kept: the key that `acp-agent login` kept, if it did.
     """
     if offline_url is not None:
-        return GeminiEndpoint(api_key=SecretStr("offline"), model="offline", base_url=offline_url)
+        return GeminiEndpoint(api_key=Secret("offline"), model="offline", base_url=offline_url)
     if settings.base_url is not None:
         return OpenAIEndpoint(base_url=settings.base_url, model=settings.model or OPENAI_DEFAULT_MODEL)
     variable = credentials.in_environment(environment)
     if variable is not None and variable != "GEMINI_API_KEY":
         return VertexEndpoint(model=settings.model)
-    key = SecretStr(environment["GEMINI_API_KEY"]) if variable else kept
+    key = Secret(environment["GEMINI_API_KEY"]) if variable else kept
     if key is None:
         return None
     return GeminiEndpoint(api_key=key, model=settings.model, base_url=settings.gemini_url)
@@ -170,6 +230,6 @@ def _file(flag: object, environment: Mapping[str, str]) -> dict[str, object]:
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, object]:
-    names = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    names = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in NAMES}
     # An empty variable is how a launcher that cannot unset one says "not set".
     return {name: environment[variable] for name, variable in names.items() if environment.get(variable)}

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import platformdirs
-from pydantic import SecretStr
+
+from acp_agent.secret import Secret
 
 if TYPE_CHECKING:
     from acp_agent.wire.errors import JsonObject
@@ -56,7 +57,7 @@ class KeyFileRefused(Exception):
 class Kept:
     """A key that was kept, and where: `keyring` or the file."""
 
-    key: SecretStr
+    key: Secret
     where: str
 
 
@@ -65,7 +66,7 @@ def key_file() -> Path:
     return platformdirs.user_config_path("acp-agent", appauthor=False) / "credentials"
 
 
-def checked(text: str) -> SecretStr:
+def checked(text: str) -> Secret:
     """A key as it was typed or piped in, without the white space around it.
 
     Raises:
@@ -76,33 +77,33 @@ def checked(text: str) -> SecretStr:
         raise BadKey("No key was given.")
     if not _FORM.fullmatch(key):
         raise BadKey("An API key has 8 to 512 letters, digits and signs, and no white space.")
-    return SecretStr(key)
+    return Secret(key)
 
 
 def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
     """The key that was kept, None if there is none, or none that can be read now."""
     found = _in_time(_from_keyring, seconds)
     if found:
-        return Kept(SecretStr(found), "keyring")
+        return Kept(Secret(found), "keyring")
     try:
         key = _from_file()
     except KeyFileRefused as refused:
         log.warning("%s", refused)
         return None
-    return Kept(SecretStr(key), str(key_file())) if key else None
+    return Kept(Secret(key), str(key_file())) if key else None
 
 
-def keep(key: SecretStr) -> str:
+def keep(key: Secret) -> str:
     """Keep a key, in place of the one before; where it is kept, in words.
 
     Raises:
         OSError: it could not be kept anywhere.
     """
-    if _in_time(lambda: _to_keyring(key.get_secret_value()), ASKED_SECONDS):
+    if _in_time(lambda: _to_keyring(key.reveal()), ASKED_SECONDS):
         # One that an earlier login left in the file would come back when this one is gone.
         key_file().unlink(missing_ok=True)
         return "the system keyring"
-    _to_file(key.get_secret_value())
+    _to_file(key.reveal())
     return str(key_file())
 
 
@@ -216,7 +217,7 @@ def _from_file() -> str | None:
             raise KeyFileRefused(f"The key in {path} is not used: others can read it. Run chmod 600 on the file.")
         text = file.read(1024)
     try:
-        return checked(text).get_secret_value()
+        return checked(text).reveal()
     except BadKey:
         raise KeyFileRefused(f"What is in {path} is no API key.") from None
 

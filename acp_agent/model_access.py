@@ -10,16 +10,15 @@ import asyncio
 import os
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
 from acp_agent import config, credentials
 from acp_agent.config import Settings
 from acp_agent.models import ModelList
+from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 
-_NOBODYS = GeminiEndpoint(api_key=SecretStr("no-credentials"))
+_NOBODYS = GeminiEndpoint(api_key=Secret("no-credentials"))
 """What a harness is opened with while there are no credentials. No prompt is sent to it."""
 
 
@@ -42,7 +41,7 @@ class ModelAccess:
     def __init__(self, settings: Settings, *, offline_url: str | None) -> None:
         self._settings = settings
         self._offline_url = offline_url
-        self._kept: SecretStr | None = None
+        self._kept: Secret | None = None
         self._found: ModelEndpoint | None = None
         self._nobodys = ModelEndpoint(_NOBODYS, ModelList(None))
 

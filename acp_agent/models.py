@@ -18,9 +18,10 @@ from enum import StrEnum
 from http.client import HTTPException
 from typing import Final
 
-from pydantic import JsonValue, SecretStr
+from pydantic import JsonValue
 
 from acp_agent.options import Model
+from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,12 @@ class KeyCheck(StrEnum):
     UNKNOWN = "unknown"
 
 
-def check_key(key: SecretStr, base_url: str | None) -> KeyCheck:
+def check_key(key: Secret, base_url: str | None) -> KeyCheck:
     """Ask the Gemini API whether it takes a key. Blocks for a few seconds at most."""
     try:
         _get(
             f"{(base_url or GEMINI_API).rstrip('/')}/v1beta/models?pageSize=1",
-            {"x-goog-api-key": key.get_secret_value()},
+            {"x-goog-api-key": key.reveal()},
         )
     except urllib.error.HTTPError as error:
         return KeyCheck.REFUSED if error.code in (400, 401, 403) else KeyCheck.UNKNOWN
@@ -91,7 +92,7 @@ def offered(endpoint: Endpoint) -> tuple[Model, ...]:
         if isinstance(endpoint, OpenAIEndpoint):
             return _unique(_openai(endpoint.base_url))
         if isinstance(endpoint, GeminiEndpoint):
-            return _unique(_gemini(endpoint.base_url or GEMINI_API, endpoint.api_key.get_secret_value()))
+            return _unique(_gemini(endpoint.base_url or GEMINI_API, endpoint.api_key.reveal()))
     except (OSError, HTTPException, ValueError) as error:
         # The text of an error may hold the address, and an address may hold a password.
         log.info("the list of models could not be read: %s", type(error).__name__)

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pydantic import JsonValue
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
-Json = dict[str, JsonValue]
+    Json: TypeAlias = dict[str, JsonValue]
+else:
+    Json = dict  # pydantic takes long to import, and is needed for its name only
 
 DEFAULT: Final = "default"
 """The thinking level that leaves it to the model."""

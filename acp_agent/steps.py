@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pydantic import JsonValue, SecretStr
+from acp_agent.secret import Secret
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 
 class Source(StrEnum):
@@ -157,7 +161,7 @@ class GeminiEndpoint:
     `thinking` is one of the levels that the SDK knows, None leaves it to the model.
     """
 
-    api_key: SecretStr
+    api_key: Secret
     model: str | None = None
     base_url: str | None = None
     thinking: str | None = None

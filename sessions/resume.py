@@ -37,7 +37,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
-from sessions.report import Outcome, Reason
+from sessions.outcomes import Outcome, Reason
 
 
 class Live(StrEnum):

@@ -128,7 +128,7 @@ def for_server(
     thinking = models.ThinkingLevel(endpoint.thinking) if endpoint.thinking else None
     options = types.GeminiModelOptions(thinking_level=thinking)
     if isinstance(endpoint, GeminiEndpoint):
-        key = endpoint.api_key.get_secret_value()
+        key = endpoint.api_key.reveal()
         served = types.GeminiAPIEndpoint(base_url=endpoint.base_url, api_key=key, options=options)
         return _typed(LocalAgentConfig(api_key=key, models=[_text_model(endpoint.model, served)], **common))
     vertex = types.VertexEndpoint(options=options)

@@ -13,7 +13,7 @@ from acp_agent.chat.rpc import RpcError
 from tests.agent.driver import Json, World, comes_true
 from tests.agent.processes import harnesses
 
-SLOW = ("acp", "google.antigravity", "google.genai")
+SLOW = ("acp", "google.antigravity", "google.genai", "pydantic")
 
 
 def test_initialize_is_answered_before_anything_slow_is_imported(world: World) -> None:

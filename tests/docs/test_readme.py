@@ -10,7 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from acp_agent.cli import main
-from acp_agent.config import Settings
+from acp_agent.config import NAMES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,9 +50,7 @@ def test_make_try_proves_what_the_model_remembers() -> None:
 def test_every_flag_is_documented_with_its_variable_and_key() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
     rows = dict(re.findall(r"^\| `(--[a-z-]+)[^`]*` \| (.*?) \|", README, re.MULTILINE))
-    flags = {
-        f"--{name.replace('_', '-')}": f"`ACP_AGENT_{name.upper()}`, `{name}`" for name in Settings.model_fields
-    }
+    flags = {f"--{name.replace('_', '-')}": f"`ACP_AGENT_{name.upper()}`, `{name}`" for name in NAMES}
     assert rows == flags
     assert all(flag in shown for flag in flags)
 
