@@ -29,6 +29,9 @@ CANARY_TURNS: Final = ("first canary turn", "!view_file f.txt", "!say third")
 CHUNK: Final = 100
 """About so many lines are sent before all answers are waited for."""
 
+UNREAD: Final = 1_000
+"""About so many are sent while the client does not read: their answers are more than a pipe holds."""
+
 WARM: Final = 10
 """Chunks after which the memory is first looked at: everything has been imported and used by then."""
 
@@ -145,7 +148,7 @@ def _attack(world: World, source: Source, lines: int, plan: Plan, figures: Figur
                 client.write(source.too_long())
             if pause := turn % 7 == 0:
                 client.pause_reading()
-            _in_pieces(client, rng, source.chunk(CHUNK))
+            _in_pieces(client, rng, source.chunk(UNREAD if pause else CHUNK))
             if pause:
                 client.resume_reading()
             client.settle()

@@ -58,6 +58,7 @@ PROMPTS: Final = (
     "!view_file f.txt",
     "!write_to_file f.txt hostile",
     "!run_command echo hostile",
+    '!call ask_question {"questions": [{"question": "Which?", "options": ["a", "b"], "is_multi_select": true}]}',
     "!fail 400",
     "!fail drop",
     "!stall",
