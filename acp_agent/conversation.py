@@ -14,7 +14,7 @@ from itertools import count
 
 from acp_agent import commands, prompts, showing
 from acp_agent.answering import Answering
-from acp_agent.antigravity import ResumableAgent, ResumeRefused, TurnEnd, TurnInProgress, Wishes
+from acp_agent.antigravity import CancelledBefore, ResumableAgent, ResumeRefused, TurnEnd, TurnInProgress, Wishes
 from acp_agent.antigravity.harness import unsupported_media
 from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.sdk_config import AgentConfig, for_server
@@ -209,7 +209,10 @@ class Conversation:
                 return await self._answer(*await self._obeying.obey(command))
             if self.options.mode is Mode.PLAN:
                 parts = (PlanFirst(), *parts)
-            end = await self._agent.run(blocks, parts)
+            try:
+                end = await self._agent.run(blocks, parts)
+            except CancelledBefore:
+                return Answer("cancelled", {})
             await self._tell_if_cut_short(parts)
             await self._tell_of_servers()
             meta = await self._save(end, prompts.excerpt(blocks))

@@ -8,13 +8,14 @@
 """
 
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
-from acp_agent.antigravity.resumable import ResumableAgent, TurnEnd, TurnInProgress
+from acp_agent.antigravity.resumable import CancelledBefore, ResumableAgent, TurnEnd, TurnInProgress
 from acp_agent.antigravity.stage import Audience
 from acp_agent.steps import HarnessError
 from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport
 
 __all__ = [
     "Audience",
+    "CancelledBefore",
     "CheckpointReport",
     "HarnessError",
     "Outcome",

@@ -8,7 +8,7 @@ What the SDK leaves to its caller is done here (measured with 0.1.22):
   stream is drained to idle before a turn is given back.
 - `cancel()` ends the stream with a subclass of `asyncio.CancelledError`; it must not cancel our own task.
 - Closing waits up to three minutes in a blocking call for the harness to exit; a timer bounds that, and the
-  wait is done on a thread first. Starting blocks until the harness has said where it listens, 30 to 60 ms.
+  wait is done on a thread first. Starting blocks as well (`starting`).
 - Nothing notices a harness that is stuck before its websocket's keep-alive does, after 40 s (`watchdog`).
 - A tool that the SDK's steps have no form for (`schedule`, `manage_task`, `ask_question` and the like) comes as a
   text of the model for the environment. A Python tool comes twice, the second time under a wrong number.
@@ -28,6 +28,7 @@ from google.antigravity import Agent, types
 from google.antigravity.connections.local.local_connection_config import make_step_id
 from pydantic import JsonValue
 
+from acp_agent.antigravity import starting
 from acp_agent.antigravity.details import Details
 from acp_agent.antigravity.mcp_servers import McpBridges, ServerFailure
 from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
@@ -119,11 +120,12 @@ class Harness:
         """
         bridges = McpBridges(place.conversation_id)
         # The SDK waits for a starting harness in calls that nothing but its end can interrupt.
-        timer = threading.Timer(OPEN_SECONDS, _kill_started, [place.conversation_id])
+        timer = threading.Timer(OPEN_SECONDS, starting.end_started, [place.conversation_id])
         timer.daemon = True
         timer.start()
         try:
             agent = Agent(for_conversation(config, place, exists=exists, bridges=bridges))
+            starting.start_on_thread(agent)
             await agent.__aenter__()
         except Exception as error:
             bridges.remove()
@@ -360,13 +362,6 @@ def _why_not_open(error: Exception) -> HarnessError:
     if found:
         return HarnessRefused(_one_line(reason))
     return HarnessNotStarted(_one_line(said.partition("Stderr:")[0]) or type(error).__name__)
-
-
-def _kill_started(conversation_id: str) -> None:
-    for process in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARKER_VARIABLE) == conversation_id:
-                process.kill()
 
 
 def _marked(conversation_id: str) -> Iterator[psutil.Process]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from acp_agent import prompts, shortening, showing
-from acp_agent.antigravity import catching_up, loading, sdk_config
+from acp_agent.antigravity import catching_up, loading, sdk_config, starting
 from acp_agent.antigravity.harness import Harness
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
 from acp_agent.antigravity.mcp_servers import ServerFailure
@@ -28,6 +28,7 @@ from acp_agent.prompts import Block
 from acp_agent.steps import (
     HarnessDied,
     HarnessError,
+    HarnessNotStarted,
     Limit,
     Part,
     Source,
@@ -49,14 +50,23 @@ CANCEL_SECONDS = 1.0
 """How long a harness may take to halt a turn before it is killed and the turn counts as cut. With the closing that
 makes less than the 2 s in which a cancelled prompt is answered."""
 
+END_STARTED_SECONDS = 0.05
+"""How long the closing of a session waits for a harness that it has just killed, before it looks again."""
+
 StopReason = Literal["end_turn", "cancelled", "max_turn_requests", "max_tokens"]
 """How a turn ended, in the protocol's words; the last two if a limit of the configuration ended it."""
+
+Result = TypeVar("Result")
 
 _LIMITED: dict[Limit, StopReason] = {Limit.REQUESTS: "max_turn_requests", Limit.TOKENS: "max_tokens"}
 
 
 class TurnInProgress(Exception):
     """The session already runs a turn."""
+
+
+class CancelledBefore(Exception):
+    """A turn was cancelled while its harness was still being opened, which goes on; nothing of it was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,8 @@ class ResumableAgent:
         self._silence = silence
         self._halted = False
         self._resting: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[Harness] | None = None
+        self._closing = False
         self._journal = Journal(session)
         self._harness: Harness | None = None
         self._opened_with: AgentConfig | None = None
@@ -231,6 +243,7 @@ class ResumableAgent:
 
         Raises:
             TurnInProgress: a turn runs already; it is not disturbed.
+            CancelledBefore: it was cancelled while the harness was being opened; nothing was begun.
             ResumeRefused, HarnessError, HarnessStillRunning: the harness could not be opened; nothing was begun.
         """
         if self._turn is not None:
@@ -301,6 +314,7 @@ class ResumableAgent:
         """
         if self._turn is not None:
             raise TurnInProgress
+        await self._settled()
         await self.drop_harness()
         await asyncio.to_thread(timeline.restore, self.session, self._journal, turn=turn)
         self._saving.due = None
@@ -315,9 +329,10 @@ class ResumableAgent:
         turn, harness = self._turn, self._harness
         if harness is None or turn is None:
             return
-        await harness.cancel()
-        # The stream ends when the harness is idle; a harness that does not get there is ended.
+        # The stream ends when the harness is idle; a harness that does not get there is ended. The time runs from
+        # now: one that reads nothing any more can hold up even the request to halt.
         asyncio.get_running_loop().call_later(CANCEL_SECONDS, self._kill_if_stuck, turn, harness)
+        await harness.cancel()
 
     def mcp_failures(self) -> list[ServerFailure]:
         """The MCP servers of the open harness that cannot be had."""
@@ -325,15 +340,19 @@ class ResumableAgent:
 
     @property
     def awake(self) -> bool:
-        """Whether it holds a harness."""
-        return self._harness is not None
+        """Whether it holds a harness, or opens one."""
+        return self._harness is not None or self._opening is not None
 
     async def hibernate(self) -> bool:
         """Close the harness until the next turn, which opens one and verifies it; whether that could be done.
 
         It cannot while a turn runs, or while something is not durable yet that a closed harness could not give.
+        (A command in the background is part of its turn: the harness is not idle before it ends, measured with
+        0.1.22.)
         """
-        if self._turn is not None or self._saving.due is not None or self._resting is not None:
+        if self._turn is not None or self._saving.due is not None:
+            return False
+        if self._resting is not None or self._opening is not None:
             return False
         self._resting = asyncio.ensure_future(self.drop_harness())
         try:
@@ -358,8 +377,12 @@ class ResumableAgent:
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
         self._cancelled.set()
-        if self._resting is not None:
-            await asyncio.wait({self._resting})
+        self._closing = True
+        while self._opening is not None:
+            # Nobody wants it any more; one that is stuck would be waited for.
+            await asyncio.to_thread(starting.end_started, self.session.id)
+            await asyncio.wait({self._opening}, timeout=END_STARTED_SECONDS)
+        await self._settled()
         if self._saving.due is not None and self._harness is not None and self._turn is None:
             await self.save_trajectory()
         try:
@@ -405,14 +428,51 @@ class ResumableAgent:
             turn.last_text = step.content
 
     async def _ready_harness(self) -> Harness:
-        if self._resting is not None:
-            await asyncio.wait({self._resting})
-        if self._harness is None or not self._harness.alive or self._opened_with is not self._config:
+        """The open harness; one is opened if there is none, for as long as the turn is not cancelled."""
+        if self._resting is None and self._opening is None and self._is_ready():
+            assert self._harness is not None
+            return self._harness
+        await self._cancellable(self._settled())
+        if self._cancelled.is_set():
+            raise CancelledBefore
+        opening = self._opening = asyncio.ensure_future(self._opened())
+        opening.add_done_callback(self._is_opened)
+        return await self._cancellable(opening)
+
+    async def _cancellable(self, work: Awaitable[Result]) -> Result:
+        """Wait for something that goes on even if the turn is cancelled; it then has `CANCEL_SECONDS` left."""
+        working = asyncio.ensure_future(work)
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            await asyncio.wait({working, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await asyncio.wait({working}, timeout=CANCEL_SECONDS)
+        finally:
+            cancelled.cancel()
+        if not working.done():
+            raise CancelledBefore
+        return working.result()
+
+    async def _settled(self) -> None:
+        """Wait until no harness is being opened or given up; whether that went well is not said."""
+        if going_on := {task for task in (self._resting, self._opening) if task is not None}:
+            await asyncio.wait(going_on)
+
+    async def _opened(self) -> Harness:
+        if not self._is_ready():
             report = await self.bring_back()
             if report.reason is not Reason.NEVER_PROMPTED:
                 await self._audience.reopened(report)
         assert self._harness is not None
         return self._harness
+
+    def _is_opened(self, opening: asyncio.Task[Harness]) -> None:
+        self._opening = None
+        if not opening.cancelled() and (error := opening.exception()):
+            log.info("session %s: it was not opened: %s", self.session.id, error)
+
+    def _is_ready(self) -> bool:
+        return self._harness is not None and self._harness.alive and self._opened_with is self._config
 
     def _keep_note(self, note: str | None) -> None:
         if note is not None and not (isinstance(self._note, str) and note in self._note):
@@ -421,6 +481,8 @@ class ResumableAgent:
             self.try_to_store(lambda: self.session.remember("note", self._note))
 
     async def _open_harness(self, exists: bool, primer: str | None) -> Harness:
+        if self._closing:
+            raise HarnessNotStarted("The session is being closed.")
         self._opened_with = self._config
         place = Place(self.session.id, self.session.trajectory_dir, self.session.app_data_dir, primer)
         return await Harness.open(self._config, place, exists=exists)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
 import pytest
 
-from acp_agent.chat.rpc import RpcError
+from acp_agent.chat.rpc import PeerGone, RpcError
+from sessions.leftovers import MARKER_VARIABLE
 from tests.agent.driver import World, comes_true, resume_report
 from tests.agent.processes import harnesses
+from tests.agent.test_untoward import FOR_EVER, Starts
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +31,16 @@ def stop(session_id: str) -> psutil.Process:
     (harness,) = harnesses(session_id)
     harness.send_signal(signal.SIGSTOP)
     return harness
+
+
+def started(session_id: str) -> list[psutil.Process]:
+    """What has been started for a session and is stuck before it is a harness."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED and process.environ().get(MARKER_VARIABLE) == session_id:
+                found.append(process)
+    return found
 
 
 async def test_idle_sessions_hold_no_harness_and_forget_nothing(world: World) -> None:
@@ -91,6 +104,70 @@ async def test_a_stuck_session_delays_no_other_and_is_cancelled(world: World) ->
         assert request.user_turns == ("My name is Ada.", STREAM, "Go on.")
         assert report["turnsInContext"] == 2
         assert request.turns[-1].note is not None
+
+
+async def test_a_harness_that_is_stuck_at_its_start_delays_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts.watched(world, monkeypatch)
+    async with world.agent() as agent:
+        stuck, other, last = [await agent.new(world.workspace) for _ in range(3)]
+        await agent.prompt(other, "My name is Bob.")
+        starts.then(failures=FOR_EVER, how="hangs")
+        opening = asyncio.ensure_future(agent.prompt(stuck, "My name is Ada."))
+        await comes_true(lambda: len(started(stuck)) == 1)
+        # All of this is done while the other is being opened.
+        streaming = asyncio.ensure_future(agent.prompt(other, STREAM))
+        await agent.until(lambda: "word5 " in agent.text())
+        await agent.cancel(other)
+        assert (await streaming)["stopReason"] == "cancelled"
+        assert not opening.done()
+        (waiting,) = started(stuck)
+        await agent.cancel(stuck)
+        assert (await opening)["stopReason"] == "cancelled"
+        assert started(stuck) == [waiting], "the prompt was answered only when the start was given up"
+        # Whoever closes it does not wait for that either, and leaves nothing behind.
+        await agent.call("session/close", {"sessionId": stuck})
+        assert starts.count == 1
+        assert started(stuck) == []
+        starts.then(failures=0)
+        report = await agent.load(stuck, world.workspace)
+        assert (report["reason"], report["turnsInContext"]) == ("never_prompted", 0)
+        await agent.prompt(stuck, "Who am I?")
+        assert world.model.requests[-1].user_turns == ("Who am I?",)
+        # The end of the process does not wait either.
+        starts.then(failures=FOR_EVER, how="hangs")
+        unanswered = asyncio.ensure_future(agent.prompt(last, "Hello."))
+        await comes_true(lambda: len(started(last)) == 1)
+    with pytest.raises((PeerGone, RpcError)):
+        await unanswered
+    assert started(last) == []
+
+
+async def test_a_harness_that_dies_while_it_asks_withdraws_the_question(world: World) -> None:
+    async def never(_: object) -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+    async with world.agent() as agent:
+        session_id = await agent.new(world.workspace)
+        await agent.prompt(session_id, "My name is Ada.")
+        agent.choose = never
+        prompt = asyncio.ensure_future(agent.prompt(session_id, "!write_to_file a.txt A"))
+        await agent.until(lambda: len(agent.questions) == 1)
+        (harness,) = harnesses(session_id)
+        harness.kill()
+        with pytest.raises(RpcError) as failed:
+            await prompt
+        assert failed.value.code == -31006
+        assert agent.withdrawn == agent.questions
+        assert isinstance(failed.value.data, dict)
+        report = resume_report(failed.value.data)
+        await agent.prompt(session_id, "Go on.")
+        request = world.model.requests[-1]
+        assert len(request.user_turns[:-1]) == report["turnsInContext"]
+        assert request.turns[-1].note is not None
+        assert not (world.workspace / "a.txt").exists()
 
 
 async def test_a_harness_that_is_stuck_is_found_out(world: World) -> None:
