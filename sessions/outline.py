@@ -14,6 +14,7 @@ PLANNER_RESPONSE = 15
 """A message of the model. One that only asks for a tool has a row, but the harness does not show it."""
 ERROR_MESSAGE = 17
 SYSTEM_MESSAGE = 101
+ASK_QUESTION = 138
 COMPACTION = 23
 """A summary that takes the place of what was before it, except for the user's last message."""
 
@@ -61,9 +62,10 @@ class Outline:
         """How many of the steps the harness shows in any case.
 
         It does not show a message that is nothing but a tool request, and may or may not show what sub-agents and
-        background work report.
+        background work report, and questions to the user.
         """
-        return len(self.types) - self.types.count(PLANNER_RESPONSE) - self.types.count(SYSTEM_MESSAGE)
+        unsure = (PLANNER_RESPONSE, SYSTEM_MESSAGE, ASK_QUESTION)
+        return len(self.types) - sum(map(self.types.count, unsure))
 
     @property
     def summarised_turns(self) -> int:

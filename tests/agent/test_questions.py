@@ -70,7 +70,8 @@ async def test_a_form_is_filled_in_declined_malformed_and_withdrawn(world: World
         await agent.until(lambda: len(agent.withdrawn) == 1)
         live = agent.shown()
     async with world.agent() as agent:
-        assert (await agent.load(session_id, world.workspace))["turnsInContext"] == 7
+        report = await agent.load(session_id, world.workspace)
+        assert (report["outcome"], report["turnsInContext"]) == ("resumed", 7), report["checks"]
         assert_replay_equals(live, agent.shown())
 
 
