@@ -30,7 +30,16 @@ from acp_agent.prompts import Block
 from acp_agent.session_options import SessionOptions
 from acp_agent.setup import Setup
 from acp_agent.showing import CompactionShown, Shown, Told
-from acp_agent.steps import HarnessDied, HarnessError, Part, PlanFirst, Question, QuestionAnswer, ToolUse
+from acp_agent.steps import (
+    HarnessDied,
+    HarnessError,
+    KeyNotTaken,
+    Part,
+    PlanFirst,
+    Question,
+    QuestionAnswer,
+    ToolUse,
+)
 from acp_agent.toolcalls import Json
 from acp_agent.wire import requests
 from sessions.lease import Lease
@@ -46,6 +55,7 @@ class PromptFailed(Exception):
     def __init__(self, error: HarnessError, meta: Json) -> None:
         super().__init__(str(error))
         self.meta = meta
+        self.key_refused = isinstance(error, KeyNotTaken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,9 @@ class Conversation:
         """Reach the model in this way from the next prompt on: credentials may have come, or others."""
         if self.options.use(access):
             self._agent.reconfigure(self._config())
+            self.options.models.when_known(self._models_known)
+            if self.options.models.models:
+                self._models_known()
 
     async def set_mode(self, mode_id: str) -> None:
         """Be in another mode from now on, also in the middle of a turn.

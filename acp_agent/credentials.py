@@ -53,12 +53,24 @@ class KeyFileRefused(Exception):
     """The file cannot be used as it is; one sentence says why, and what to do."""
 
 
+class KeyringRefused(Exception):
+    """There is a keyring, and it did not do what it was asked, or not in time; one sentence says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A key that was kept, and where: `keyring` or the file."""
 
     key: Secret
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where a key is kept now, in words; `instead` says why not in the keyring that there is, None otherwise."""
+
+    where: str
+    instead: str | None = None
 
 
 def key_file() -> Path:
@@ -82,9 +94,11 @@ def checked(text: str) -> Secret:
 
 def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
     """The key that was kept, None if there is none, or none that can be read now."""
-    found = _in_time(_from_keyring, seconds)
-    if found:
-        return Kept(Secret(found), "keyring")
+    try:
+        if found := _in_time(_from_keyring, seconds):
+            return Kept(Secret(found), "keyring")
+    except KeyringRefused as refused:
+        log.debug("%s", refused)
     try:
         key = _from_file()
     except KeyFileRefused as refused:
@@ -93,18 +107,25 @@ def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
     return Kept(Secret(key), str(key_file())) if key else None
 
 
-def keep(key: Secret) -> str:
-    """Keep a key, in place of the one before; where it is kept, in words.
+def keep(key: Secret) -> Keeping:
+    """Keep a key, in place of the one before.
+
+    A keyring that refuses may hold an earlier key, which cannot be removed then, and comes first again when the
+    keyring answers: `Keeping.instead` is for telling that.
 
     Raises:
         OSError: it could not be kept anywhere.
     """
-    if _in_time(lambda: _to_keyring(key.reveal()), ASKED_SECONDS):
-        # One that an earlier login left in the file would come back when this one is gone.
-        key_file().unlink(missing_ok=True)
-        return "the system keyring"
+    instead: str | None = None
+    try:
+        if _in_time(lambda: _to_keyring(key.reveal()), ASKED_SECONDS):
+            # One that an earlier login left in the file would come back when this one is gone.
+            _remove_files()
+            return Keeping("the system keyring")
+    except KeyringRefused as refused:
+        instead = str(refused)
     _to_file(key.reveal())
-    return str(key_file())
+    return Keeping(str(key_file()), instead)
 
 
 def forget() -> bool:
@@ -112,12 +133,10 @@ def forget() -> bool:
 
     Raises:
         OSError: the file cannot be removed.
+        KeyringRefused: there is none in the file any more, and there may be one in the keyring.
     """
-    gone = bool(_in_time(_out_of_keyring, ASKED_SECONDS))
-    with contextlib.suppress(FileNotFoundError):
-        key_file().unlink()
-        gone = True
-    return gone
+    in_file = _remove_files()
+    return bool(_in_time(_out_of_keyring, ASKED_SECONDS)) or in_file
 
 
 def auth_methods(params: JsonObject) -> list[JsonObject]:
@@ -183,22 +202,33 @@ def _out_of_keyring() -> bool:
 
 
 def _in_time(ask: Callable[[], Result], seconds: float) -> Result | None:
-    """What the keyring says; None if there is no keyring, it refuses, or it does not answer in time."""
-    answers: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+    """What the keyring says, None if there is no keyring.
+
+    Raises:
+        KeyringRefused: there is one, and it refuses, or does not answer in time.
+    """
+    answers: queue.SimpleQueue[tuple[Result | None, str | None]] = queue.SimpleQueue()
 
     def run() -> None:
+        result: Result | None = None
         try:
-            answers.put(ask())
-        except Exception as error:  # a keyring raises what it likes: no backend, locked, no session bus
-            log.debug("the keyring cannot be used: %s", type(error).__name__)
-            answers.put(None)
+            from keyring.errors import NoKeyringError  # noqa: PLC0415
+
+            with contextlib.suppress(NoKeyringError):
+                result = ask()
+        except Exception as error:  # a keyring raises what it likes: locked, dismissed, no session bus
+            answers.put((None, type(error).__name__))
+        else:
+            answers.put((result, None))
 
     threading.Thread(target=run, name="keyring", daemon=True).start()
     try:
-        return answers.get(timeout=seconds)
+        result, trouble = answers.get(timeout=seconds)
     except queue.Empty:
-        log.debug("the keyring did not answer in %.0f s", seconds)
-        return None
+        raise KeyringRefused(f"The system keyring did not answer in {seconds:.0f} s.") from None
+    if trouble is not None:
+        raise KeyringRefused(f"The system keyring cannot be used now ({trouble}).")
+    return result
 
 
 def _from_file() -> str | None:
@@ -223,11 +253,11 @@ def _from_file() -> str | None:
 
 
 def _to_file(key: str) -> None:
-    path = key_file()
+    from sessions import durable  # noqa: PLC0415  (imports sqlite3, which reading a key does not need)
+
+    path, new = key_file(), _unfinished_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
+    new.unlink(missing_ok=True)
     # Never readable for others, not even for a moment.
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -235,3 +265,19 @@ def _to_file(key: str) -> None:
         file.flush()
         os.fsync(handle)
     new.replace(path)
+    durable.sync_folder(path.parent)
+
+
+def _unfinished_file() -> Path:
+    """What the file is written to first. A login that is killed leaves it, with the key in it."""
+    return key_file().with_name(f"{key_file().name}.new")
+
+
+def _remove_files() -> bool:
+    """Remove every file that may hold a key; whether there was one."""
+    gone = False
+    for path in (_unfinished_file(), key_file()):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            gone = True
+    return gone

@@ -9,7 +9,7 @@ import click
 
 from acp_agent import credentials, models
 from acp_agent.config import Settings
-from acp_agent.credentials import BadKey, KeyFileRefused
+from acp_agent.credentials import BadKey, KeyringRefused
 from acp_agent.models import KeyCheck
 
 
@@ -29,7 +29,7 @@ def login(settings: Settings, piped: bool, no_check: bool, show: bool) -> None:
     command line.
     """
     if show:
-        found = _found()
+        found = _found(settings)
         click.echo(found or "No credentials were found.")
         sys.exit(0 if found else 1)
     try:
@@ -42,35 +42,43 @@ def login(settings: Settings, piped: bool, no_check: bool, show: bool) -> None:
                 click.echo(
                     "The endpoint could not be asked whether it takes the key; it is kept all the same.", err=True
                 )
-        where = credentials.keep(key)
+        keeping = credentials.keep(key)
     except BadKey as bad:
         raise click.ClickException(str(bad)) from bad
     except OSError as error:
         raise click.ClickException(f"The key could not be kept: {error.strerror}.") from error
-    click.echo(f"The key is kept in {where}.")
+    click.echo(f"The key is kept in {keeping.where}.")
+    if keeping.instead is not None:
+        click.echo(f"{keeping.instead} A key that it holds from an earlier login comes first.", err=True)
     if variable := credentials.in_environment(os.environ):
         click.echo(f"{variable} is set as well, and comes first.", err=True)
 
 
 @click.command()
 def logout() -> None:
-    """Forget the API key that `acp-agent login` kept. Ends with 0, also if there was none."""
+    """Forget the API key that `acp-agent login` kept.
+
+    Ends with 0, also if there was none, and with 1 if one may still be there.
+    """
     try:
         gone = credentials.forget()
     except OSError as error:
         raise click.ClickException(f"The key could not be removed: {error.strerror}.") from error
+    except KeyringRefused as refused:
+        raise click.ClickException(
+            f"{refused} A key that it holds is not forgotten; no file holds one."
+        ) from refused
     click.echo("The key is forgotten." if gone else "No key was kept.")
     if variable := credentials.in_environment(os.environ):
         click.echo(f"{variable} is still set, and goes on being used.", err=True)
 
 
-def _found() -> str | None:
+def _found(settings: Settings) -> str | None:
+    if settings.offline or settings.base_url is not None:
+        return "The model endpoint that is set needs no credentials of ours."
     if variable := credentials.in_environment(os.environ):
         return f"Credentials come from the environment: {variable}."
-    try:
-        kept = credentials.kept(seconds=credentials.ASKED_SECONDS)
-    except KeyFileRefused as refused:
-        raise click.ClickException(str(refused)) from refused
+    kept = credentials.kept(seconds=credentials.ASKED_SECONDS)
     return f"An API key is kept: {kept.where}." if kept else None
 
 

@@ -76,11 +76,21 @@ class ModelAccess:
             self._found = ModelEndpoint(endpoint, ModelList(endpoint))
         return self._found
 
+    @property
+    def has_key(self) -> bool:
+        """Whether the model is reached by an API key, which a login can replace."""
+        endpoint = self._found.endpoint if self._found else None
+        return isinstance(endpoint, GeminiEndpoint) and self._offline_url is None
+
+    def look_again(self) -> None:
+        """Do not go on with the key that was found: another login may have replaced it."""
+        self._kept = None
+
     async def log_out(self) -> None:
         """Forget the key that `acp-agent login` kept. Other credentials are not ours to forget.
 
         Raises:
-            OSError: it could not be removed.
+            OSError, KeyringRefused: it could not be removed.
         """
-        self._kept = None
+        self.look_again()
         await asyncio.to_thread(credentials.forget)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from acp_agent.antigravity import ResumeRefused
+from acp_agent.credentials import KeyringRefused
 from acp_agent.options import BadOption
+from acp_agent.toolcalls import Json
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
 from sessions.journal import JournalError
@@ -99,6 +101,28 @@ def busy(session_id: str, busy: SessionBusy) -> AgentError:
         details=f"It is held by {by}. Close it there first.",
         session_id=session_id,
         holder={"pid": holder.pid, "client": holder.client, "since": holder.since} if holder else None,
+    )
+
+
+def key_refused(session_id: str, said: str, meta: Json) -> AgentError:
+    """The endpoint of the model does not take the API key; the turn is stored all the same, as `meta` says."""
+    return AgentError(
+        errors.AUTH_REQUIRED,
+        "The model's endpoint refused the API key.",
+        reason="key_refused",
+        details=f"Run `acp-agent login` with another key, or change GEMINI_API_KEY if it is set. {said}",
+        session_id=session_id,
+        _meta=meta,
+    )
+
+
+def key_not_removed(refused: KeyringRefused) -> AgentError:
+    """A key may still be in the keyring."""
+    return AgentError(
+        errors.STORE_REFUSED,
+        "The API key could not be removed from the system keyring.",
+        reason="keyring_refused",
+        details=f"{refused} A key that it holds is not forgotten; no file holds one.",
     )
 
 

@@ -17,6 +17,7 @@ from acp_agent.antigravity import ResumeRefused, TurnInProgress
 from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, PromptFailed
+from acp_agent.credentials import KeyringRefused
 from acp_agent.model_access import ModelAccess
 from acp_agent.open_sessions import OpenSessions
 from acp_agent.options import BadOption
@@ -173,6 +174,9 @@ class AgentServer:
                 session_id=session_id,
             ) from error
         except PromptFailed as failed:
+            if failed.key_refused and self._access.has_key:
+                self._access.look_again()
+                raise refusals.key_refused(session_id, str(failed), failed.meta) from failed
             raise AgentError(
                 errors.HARNESS_FAILED,
                 "The model or the harness failed during this turn.",
@@ -210,13 +214,17 @@ class AgentServer:
                 reason="unknown_auth_method",
                 details=f"There are {' and '.join(credentials.METHODS)}.",
             )
+        self._access.look_again()
         await self._access.needed()
         return {}
 
     async def log_out(self, _: dict[str, JsonValue]) -> Json:
         """Forget the key that `acp-agent login` kept; prompts need another from then on."""
         with refusals.store_errors(None):
-            await self._access.log_out()
+            try:
+                await self._access.log_out()
+            except KeyringRefused as refused:
+                raise refusals.key_not_removed(refused) from refused
         return {}
 
     async def cancel(self, session_id: str, **_: object) -> None:

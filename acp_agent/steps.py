@@ -224,3 +224,7 @@ class HarnessDied(HarnessError):
 
 class TurnFailed(HarnessError):
     """The turn ended in an error of the model or its endpoint."""
+
+
+class KeyNotTaken(TurnFailed):
+    """The endpoint does not take the credentials."""

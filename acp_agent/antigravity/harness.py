@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -38,6 +39,7 @@ from acp_agent.steps import (
     HarnessError,
     HarnessNotStarted,
     HarnessRefused,
+    KeyNotTaken,
     Limit,
     Part,
     PlanFirst,
@@ -79,6 +81,11 @@ _LIMITS = {
     "MAX_OUTPUT_TOKENS_EXCEEDED": Limit.TOKENS,
     "MAX_TOTAL_TOKENS_EXCEEDED": Limit.TOKENS,
 }
+
+
+# The endpoint's own words reach us in the harness's error (measured with 0.1.22: "Error 401, Message: ..., Status:
+# UNAUTHENTICATED"). The Gemini API says 400 and the rest for a key that it does not know, or no longer.
+_KEY_NOT_TAKEN = re.compile(r"Status: UNAUTHENTICATED|API_KEY_INVALID|API key (not valid|expired)")
 
 
 def _never() -> bool:
@@ -212,7 +219,7 @@ class Harness:
                     raise HarnessDied(_one_line(str(error))) from error
                 # Before the turn began this is the tail of an earlier failed turn.
                 if began and not self._cancelled:
-                    failure = failure or TurnFailed(_one_line(str(error)))
+                    failure = failure or _turn_failed(_one_line(str(error)))
             if conversation.is_idle and (began or self._cancelled):
                 break
             if not self.alive:
@@ -392,6 +399,10 @@ def _kill_tree(pid: int) -> None:
         for process in [*harness.children(recursive=True), harness]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _turn_failed(said: str) -> TurnFailed:
+    return KeyNotTaken(said) if _KEY_NOT_TAKEN.search(said) else TurnFailed(said)
 
 
 def _one_line(text: str, limit: int = 600) -> str:

@@ -26,7 +26,7 @@ of the SDK carries the whole input, MCP server environments included (acp-facts 
 | -31004 | TURN_IN_PROGRESS | the session is still answering another prompt                               |
 | -31005 | SESSION_DAMAGED  | the store itself cannot be read                                             |
 | -31006 | HARNESS_FAILED   | the harness did not start, or died                                          |
-| -31007 | STORE_REFUSED    | the disk refused to read or write the session                               |
+| -31007 | STORE_REFUSED    | the disk refused to read or write the session, or the keyring to give up a key |
 
 The first eight are the protocol's (acp-facts 1.6); the others are this project's own, outside the two ranges that
 the protocol reserves (-32768 to -32000, -32899 to -32800).

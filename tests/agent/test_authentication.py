@@ -13,10 +13,12 @@ import pytest
 
 from acp_agent.offline.server import OfflineModel
 from tests.agent.driver import Agent, Json, World
+from tests.agent.processes import harnesses
 
 pytestmark = pytest.mark.anyio
 
 KEY = "AIza-kept-by-login-0123456789"
+OTHER_KEY = "AIza-another-key-0123456789"
 ROOT = Path(__file__).parents[2]
 TERMINAL: Json = {"auth": {"terminal": True}}
 
@@ -74,7 +76,7 @@ async def test_a_life_with_and_without_a_key(place: Place, request: pytest.Fixtu
         (method,) = objects(agent.initialized["authMethods"])
         assert (method["type"], method["args"]) == ("terminal", ["login"])
         # What the client does in a terminal; the same connection goes on.
-        for wrong in ("", "short", f"{KEY} {KEY}", "AIza-another-key-0123456789"):
+        for wrong in ("", "short", f"{KEY} {KEY}", OTHER_KEY):
             done = place.run("login", given=wrong)
             assert done.returncode == 1
             assert "Traceback" not in done.stderr
@@ -86,6 +88,8 @@ async def test_a_life_with_and_without_a_key(place: Place, request: pytest.Fixtu
         session_id = str((await agent.call("session/new", new))["sessionId"])
         await agent.prompt(session_id, "My name is Ada.")
         await agent.prompt(session_id, "!run_command env > environment")
+        (harness,) = harnesses(session_id)
+        assert KEY not in str((harness.cmdline(), harness.environ()))
         assert (await agent.call("logout", {})) == {}
         await refused_for_want_of_a_key(
             agent,
@@ -106,6 +110,8 @@ async def test_a_life_with_and_without_a_key(place: Place, request: pytest.Fixtu
         assert place.run("login", "--no-check", given=KEY).returncode == 0
         await agent.prompt(session_id, "Who am I?")
         assert len(world.model.requests[-1].user_turns) == 3
+        # The list of models could not be asked for before.
+        await agent.until(lambda: "offline-second" in str(agent.option_updates))
     async with world.agent(capabilities=TERMINAL) as agent:
         assert agent.initialized["authMethods"] == []
         assert agent.initialized["agentCapabilities"]["auth"] == {"logout": {}}  # type: ignore[index, call-overload]
@@ -115,6 +121,63 @@ async def test_a_life_with_and_without_a_key(place: Place, request: pytest.Fixtu
     gone = place.run("logout")
     assert (gone.returncode, gone.stdout) == (0, "The key is forgotten.\n")
     assert place.run("logout").stdout == "No key was kept.\n"
+
+
+@pytest.mark.parametrize("place", ["no keyring"], indirect=True)
+async def test_a_key_that_the_endpoint_refuses_is_replaced_without_a_restart(place: Place) -> None:
+    assert place.run("login", "--no-check", given=OTHER_KEY).returncode == 0
+    async with place.world.agent() as agent:
+        session_id, another = await agent.new(place.world.workspace), await agent.new(place.world.workspace)
+        prompt: Json = {"sessionId": session_id, "prompt": [{"type": "text", "text": "Hello."}]}
+        error = await agent.refused("session/prompt", prompt)
+        assert error.code == -32000
+        assert isinstance(error.data, dict)
+        assert error.data["reason"] == "key_refused"
+        assert error.data["_meta"]["acp-agent/checkpoint"]["durable"] is True  # type: ignore[index, call-overload]
+        assert OTHER_KEY not in str(error.data)
+        assert place.run("login", given=KEY).returncode == 0
+        # Without `authenticate`: not every client calls it after the terminal.
+        await agent.prompt(session_id, "Hello again.")
+        await agent.until(lambda: str(agent.option_updates).count("'offline-second'") == 1)
+        await agent.prompt(another, "Hello again.")
+        await agent.until(lambda: str(agent.option_updates).count("'offline-second'") == 2)
+        # How the Gemini API says it (400, not 401).
+        invalid: Json = {"type": "text", "text": "!fail 400 API key not valid. Please pass a valid API key."}
+        assert (await agent.refused("session/prompt", {**prompt, "prompt": [invalid]})).code == -32000
+        # A logout elsewhere is seen when the client asks.
+        assert place.run("logout").returncode == 0
+        await refused_for_want_of_a_key(agent, "authenticate", {"methodId": "login"})
+        await refused_for_want_of_a_key(agent, "session/prompt", prompt)
+
+
+@pytest.mark.parametrize("place", ["keyring"], indirect=True)
+async def test_a_locked_keyring_is_never_said_to_be_empty(place: Place) -> None:
+    assert place.run("login", "--no-check", given=OTHER_KEY).returncode == 0
+    (place.home / "locked").touch()
+    gone = place.run("logout")
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert "A key that it holds is not forgotten" in gone.stderr
+    kept = place.run("login", "--no-check", given=KEY)
+    assert (kept.returncode, kept.stdout) == (0, f"The key is kept in {place.file}.\n")
+    assert "A key that it holds from an earlier login comes first." in kept.stderr
+    unfinished = place.file.with_name("credentials.new")
+    unfinished.write_text(KEY)
+    async with place.world.agent() as agent:
+        error = await agent.refused("logout", {})
+        assert error.code == -31007
+        assert isinstance(error.data, dict)
+        assert error.data["reason"] == "keyring_refused"
+        assert not place.file.exists()
+        assert not unfinished.exists(), "what a login left that was killed holds a key as well"
+        (place.home / "locked").unlink()
+        assert await agent.call("logout", {}) == {}
+        await refused_for_want_of_a_key(agent, "session/new", {"cwd": str(place.home), "mcpServers": []})
+    assert OTHER_KEY not in place.keyring.read_text()
+    shown = place.run("--offline", "login", "--show")
+    assert (shown.returncode, shown.stdout) == (
+        0,
+        "The model endpoint that is set needs no credentials of ours.\n",
+    )
 
 
 @pytest.mark.parametrize("place", ["keyring"], indirect=True)
