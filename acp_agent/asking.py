@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,18 +143,24 @@ class Asking:
         path = toolcalls.edited_path(tool)
         if not path or "\0" in path or not Path(path).is_absolute():
             return False
-        real = os.path.realpath(path)
-        return any(real != folder and os.path.commonpath([real, folder]) == folder for folder in folders)
+        # The harness takes `..` away before it follows links (measured with 0.1.22), the system after.
+        leads = {os.path.realpath(way) for way in (path, os.path.normpath(path))}
+        return any(
+            all(real != folder and os.path.commonpath([real, folder]) == folder for real in leads)
+            for folder in folders
+        )
 
 
 def existing_text(tool: ToolUse) -> str | None:
-    """The text of the file that an edit would change: None if there is none, empty if it is too large to show."""
+    """The text of the file that an edit would change: None if there is none, empty if it cannot be shown."""
     target = tool.args.get("TargetFile")
     if tool.name not in toolcalls.EDITS or not isinstance(target, str):
         return None
     path = Path(target)
     try:
-        if path.stat().st_size > PREVIEW_BYTES:
+        found = path.stat()
+        # A device or a pipe has no size, and may have no end.
+        if not stat.S_ISREG(found.st_mode) or found.st_size > PREVIEW_BYTES:
             return ""
         return path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError):

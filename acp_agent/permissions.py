@@ -12,7 +12,8 @@ Whether a call runs is decided in this order, by the first line that applies (`v
 
 A rule covers a file, all files inside the session's folders, one exact command line, all simple commands that
 begin with the same two words, or one tool. Rules about commands hold for the directory in which the command was
-to run. A command that is more than a program and its arguments never matches a rule by its beginning: `git
+to run, and in a persistent terminal, whose variables an earlier command may have changed, only rules that reject
+hold. A command that is more than a program and its arguments never matches a rule by its beginning: `git
 status; rm -r .` begins with the words of a harmless one.
 """
 
@@ -70,6 +71,8 @@ class Rule:
                 return toolcalls.is_edit(tool) and self.on == toolcalls.subject(tool).on
             case Scope.FOLDERS:
                 return toolcalls.is_edit(tool) and inside
+            case Scope.COMMAND | Scope.PREFIX if self.allow and is_persistent(tool):
+                return False
             case Scope.COMMAND:
                 return is_command(tool) and (self.on, self.at) == (toolcalls.subject(tool).on, _directory(tool))
             case Scope.PREFIX:
@@ -134,6 +137,8 @@ def choices(tool: ToolUse, *, inside: bool) -> list[Choice]:
             always.append(Rule(Scope.FILE, on, allow=True))
         if inside:
             always.append(Rule(Scope.FOLDERS, "", allow=True))
+    elif is_persistent(tool):
+        pass
     elif is_command(tool):
         always.append(Rule(Scope.COMMAND, toolcalls.subject(tool).on, allow=True, at=_directory(tool)))
         if begins := prefix(tool):
@@ -200,6 +205,11 @@ def rules_text(rules: Sequence[Rule], mode: Mode) -> str:
 def is_command(tool: ToolUse) -> bool:
     """Whether a call is the harness's own command."""
     return tool.server is None and tool.name == "run_command"
+
+
+def is_persistent(tool: ToolUse) -> bool:
+    """Whether a call is a command in a terminal that keeps variables, such as where programs are searched."""
+    return is_command(tool) and bool(tool.args.get("RunPersistent") or tool.args.get("RequestedTerminalID"))
 
 
 _SIMPLE: Final = re.compile(r"[A-Za-z0-9_@%+=:,./ \"'-]*")

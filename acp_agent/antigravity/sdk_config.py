@@ -12,6 +12,7 @@ from google.antigravity.connections.local.local_connection_config import BaseLoc
 from google.antigravity.connections.local.local_openai_connection_config import LocalOpenAIAgentConfig
 from google.antigravity.hooks import hooks, policy
 
+from acp_agent.antigravity import arguments
 from acp_agent.antigravity.mcp_servers import McpBridges
 from acp_agent.steps import (
     Endpoint,
@@ -61,6 +62,9 @@ PLAN_MODE = (
 )
 """What the model is told when the mode forbids a call."""
 
+UNCLEAR = "Arguments must be spelled exactly as the tool declares them. Nothing was done; call the tool again."
+"""What the model is told of a call that could be read in two ways."""
+
 GUARDED_TOOLS = ("create_file", "edit_file", "run_command", "generate_image", "run_workflow")
 """The SDK's tools that write or execute: each asks before it runs."""
 
@@ -90,6 +94,9 @@ def for_server(
         guard: decides about its calls.
     """
 
+    async def unclear(call: types.ToolCall) -> bool:
+        return not call.server_name and arguments.is_unclear(str(call.name), call.args)
+
     async def forbidden(call: types.ToolCall) -> bool:
         return await guard.forbids(_tool(call))
 
@@ -101,7 +108,9 @@ def for_server(
         return types.QuestionHookResult(responses=[_response(answer) for answer in found])
 
     servers = [_sdk_server(server) for server in mcp_servers]
-    policies: list[Any] = []
+    policies: list[Any] = [
+        policy.deny(tool, when=unclear, name=f"unclear: {tool}", reason=UNCLEAR) for tool in GUARDED_TOOLS
+    ]
     for name, target in [
         *((tool, tool) for tool in GUARDED_TOOLS),
         *((server.name, server) for server in servers),
@@ -140,7 +149,9 @@ def _text_model(name: str | None, endpoint: Any) -> Any:
 
 
 def _tool(call: Any) -> ToolUse:
-    return ToolUse(name=str(call.name), args=dict(call.args), server=call.server_name)
+    given = dict(call.args)
+    args = given if call.server_name else arguments.read(str(call.name), given)
+    return ToolUse(name=str(call.name), args=args, server=call.server_name)
 
 
 def _question(entry: Any) -> Question:

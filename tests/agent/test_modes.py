@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from acp_agent.chat.transcript import ToolCall
 from tests.agent.driver import Agent, Json, World
@@ -22,6 +25,10 @@ def option(options: object, option_id: str) -> Json:
     assert isinstance(options, list)
     (found,) = [each for each in options if isinstance(each, dict) and each["id"] == option_id]
     return found
+
+
+async def always(_: Json) -> str | None:
+    return "allow_always"
 
 
 async def never(_: Json) -> str | None:
@@ -197,3 +204,58 @@ async def test_rules_last_are_listed_and_taken_back(world: World) -> None:
         await agent.prompt(session_id, "/permissions clear")
         assert "No answer with “always”" in str(agent.updates()[-1])
     assert not (world.workspace / "d").exists()
+
+
+async def test_nothing_runs_but_what_was_decided_about(world: World) -> None:
+    inside, outside = world.workspace / "in.txt", world.root / "out.txt"
+    (world.workspace / "a" / "b").mkdir(parents=True)
+    (world.workspace / "link").symlink_to(world.workspace / "a" / "b")
+    pipe = world.workspace / "pipe"
+    os.mkfifo(pipe)
+
+    def call(tool: str, **arguments: JsonValue) -> str:
+        return f"!call {tool} {json.dumps({**arguments, 'toolSummary': 's', 'toolAction': 'a'})}"
+
+    def create(path: Path | str, **more: JsonValue) -> str:
+        written: Json = {"TargetFile": str(path), "Overwrite": True, "CodeContent": "x", "Description": "d"}
+        return call("write_to_file", **written, **more)
+
+    def run(line: str, **more: JsonValue) -> str:
+        return call("run_command", CommandLine=line, Cwd=str(world.workspace), WaitMsBeforeAsync=9000, **more)
+
+    async with world.agent("--mode", "auto-edit") as agent:
+        session_id = await agent.new(world.workspace)
+        agent.choose = always
+        await agent.prompt(session_id, run("git --version"))
+        agent.choose = never
+        agent.questions.clear()
+        # The harness would take the last of these for the argument, and say nothing.
+        unclear = [
+            create(inside, targetfile=str(outside)),
+            run("git --version", commandline=f"touch {outside}"),
+            run("git --version", cwd=str(world.root)),
+        ]
+        await agent.prompt(session_id, "\n".join(unclear))
+        refused = [
+            message.text for message in world.model.requests[-1].messages if "spelled exactly" in message.text
+        ]
+        assert len(refused) >= len(unclear)
+        assert not agent.questions
+        for prompt, title in (
+            (create(outside, file_path=str(inside)), f"Write {outside}"),
+            (run(f"touch {outside}", command_line="git --version", TargetFile="x"), f"`touch {outside}`"),
+            (create(f"{world.workspace}/link/../../out.txt"), "Write link/../../out.txt"),
+            (run("git --version", RunPersistent=True), "`git --version`"),
+        ):
+            running = asyncio.ensure_future(agent.prompt(session_id, prompt))
+            await agent.until(lambda: bool(agent.questions))
+            tool_call = agent.questions.pop()["toolCall"]
+            assert isinstance(tool_call, dict)
+            assert tool_call["title"] == title
+            await agent.cancel(session_id)
+            await running
+        assert not outside.exists()
+        assert not inside.exists()
+        await agent.call("session/set_mode", {"sessionId": session_id, "modeId": "plan"})
+        # A pipe that nobody writes to would be read for ever.
+        assert (await agent.prompt(session_id, create(pipe)))["stopReason"] == "end_turn"

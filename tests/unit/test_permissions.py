@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from acp_agent import permissions
+from acp_agent.antigravity import arguments
 from acp_agent.options import Mode
 from acp_agent.permissions import Rule, Scope, Verdict
 from acp_agent.steps import ToolUse
@@ -145,6 +146,28 @@ def test_the_options_do_what_they_say_and_nothing_else_allows(
     if stranger not in ids:
         nothing = permissions.chosen(offered, stranger)
         assert (nothing.allow, nothing.rule) == (False, None)
+
+
+@pytest.mark.parametrize("more", [{"RunPersistent": True}, {"RequestedTerminalID": "t"}])
+def test_a_terminal_that_keeps_its_variables_is_asked_about_each_time(more: dict[str, JsonValue]) -> None:
+    tool = command("make test")
+    kept = replace(tool, args={**tool.args, **more})
+    assert {choice.kind for choice in permissions.choices(kept, inside=False)} == {"allow_once", "reject_once"}
+    for scope in (Scope.COMMAND, Scope.PREFIX):
+        assert not Rule(scope, "make test", allow=True, at="/project").covers(kept, inside=False)
+        assert Rule(scope, "make test", allow=False, at="/project").covers(kept, inside=False)
+
+
+@given(st.sampled_from(sorted(arguments.READ)), st.dictionaries(st.text(max_size=3), st.integers(), max_size=3))
+def test_no_argument_has_a_second_spelling(tool: str, more: dict[str, JsonValue]) -> None:
+    for name in arguments.READ[tool]:
+        given: dict[str, JsonValue] = {name: 1, **more}
+        assert arguments.read(tool, given) == {name: 1}
+        assert not arguments.is_unclear(tool, given)
+        for other in {name.lower(), name.upper(), name.swapcase()} - {name}:
+            assert arguments.is_unclear(tool, {**given, other: 2})
+            assert arguments.is_unclear(tool, {other: 2})
+    assert arguments.read("view_file", more) == more
 
 
 def test_what_is_too_long_for_a_rule_is_offered_once_only() -> None:
