@@ -104,8 +104,9 @@ class AgentSide(LineProcess):
         return result
 
     def initialize(self) -> None:
-        """The handshake."""
+        """The handshake, and all imports, which the first request after it waits for."""
         self.call("initialize", {"protocolVersion": 1, "clientCapabilities": {}})
+        self.call("session/list", {})
 
     def new(self) -> str:
         """A new session's id."""
