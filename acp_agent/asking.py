@@ -156,7 +156,7 @@ def existing_text(tool: ToolUse) -> str | None:
     target = tool.args.get("TargetFile")
     if tool.name not in toolcalls.EDITS or not isinstance(target, str):
         return None
-    path = Path(target)
+    path = Path(os.path.normpath(target))
     try:
         found = path.stat()
         # A device or a pipe has no size, and may have no end.

@@ -23,6 +23,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from os.path import normpath
 from typing import Final
 
 from pydantic import JsonValue
@@ -68,7 +69,7 @@ class Rule:
         """Whether it is about a call; `inside` says whether the call edits a file in the session's folders."""
         match self.scope:
             case Scope.FILE:
-                return toolcalls.is_edit(tool) and self.on == toolcalls.subject(tool).on
+                return toolcalls.is_edit(tool) and normpath(self.on) == normpath(toolcalls.subject(tool).on)
             case Scope.FOLDERS:
                 return toolcalls.is_edit(tool) and inside
             case Scope.COMMAND | Scope.PREFIX if self.allow and is_persistent(tool):
@@ -134,7 +135,7 @@ def choices(tool: ToolUse, *, inside: bool) -> list[Choice]:
     always: list[Rule] = []
     if toolcalls.is_edit(tool):
         if on := toolcalls.edited_path(tool):
-            always.append(Rule(Scope.FILE, on, allow=True))
+            always.append(Rule(Scope.FILE, normpath(on), allow=True))
         if inside:
             always.append(Rule(Scope.FOLDERS, "", allow=True))
     elif is_persistent(tool):
@@ -219,13 +220,23 @@ _PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SUBCOMMAND: Final = re.compile(r"[A-Za-z][A-Za-z0-9_:-]*")
 
 _RUNS_ANYTHING: Final = (
-    "ash awk bash busybox chroot command csh dash deno doas docker dotenv env eval exec expect find fish "
-    "flock ftp gawk gdb irb java julia kill killall ksh kubectl lua mawk nc nice node nohup npx osascript "
-    "parallel perl php pipx pkexec pkill pnpx powershell pwsh python rm rsync ruby runuser scala scp "
-    "screen script sed setsid sh shred socat source ssh stdbuf strace su sudo systemd-run tclsh tee time "
-    "timeout tmux unshare uvx watch wish xargs zsh "
+    "ash at awk bash batch builtin bun bunx busybox chmod chown chroot chrt cmd command conda cp crontab "
+    "csh dash dd deno direnv doas docker dotenv ed elixir emacs env entr eval exec expect fakeroot find "
+    "firejail fish flock ftp gawk gdb guile install ionice ipython irb java jshell julia kill killall ksh "
+    "kubectl launchctl less link ln lua ltrace mawk mkfs mount mv nc ncat nerdctl netcat nice nix node "
+    "nohup npx nsenter osascript parallel perl php pipx pkexec pkill pnpx podman powershell proot psql "
+    "pwsh pypy python r racket rm rscript rsync rsh ruby runuser scala scp screen script sed setsid sftp "
+    "sh shred socat source sqlite ssh stdbuf strace su sudo swift systemctl systemd-run tar taskset tclsh "
+    "tee telnet time timeout tmux truncate ts-node tsx unlink unshare uvx vi vim watch watchexec wish "
+    "xargs zsh "
 )
 """Programs whose first argument is another program, a script or what they destroy: two words tell nothing."""
+
+_SUBCOMMANDS_THAT_DO: Final = "alias bisect config dlx eval exec filter-branch foreach shell x"
+"""Subcommands that run, or set up to be run, what comes after them, whatever the program."""
+
+_RUNNERS: Final = "cargo go hatch mise nox op pdm pipenv poetry rustup rye tox uv"
+"""Programs whose `run` runs any program or script that comes after it."""
 
 
 def prefix(tool: ToolUse) -> str:
@@ -236,8 +247,14 @@ def prefix(tool: ToolUse) -> str:
     words = line.split(" ")
     if len(words) < 2 or not _PROGRAM.fullmatch(words[0]) or not _SUBCOMMAND.fullmatch(words[1]):
         return ""
-    # python3.12 is python, and so on.
-    if {words[0], re.sub(r"[0-9.]+$", "", words[0])} & set(_RUNS_ANYTHING.split()):
+    # Python3.12 is python, and so on; where files are found without regard to case, SUDO is sudo.
+    program = re.sub(r"\.(exe|cmd|bat|com)$", "", words[0].lower())
+    does = words[1].lower()
+    if {program, re.sub(r"[-0-9.]+$", "", program)} & set(_RUNS_ANYTHING.split()):
+        return ""
+    if does in _SUBCOMMANDS_THAT_DO.split():
+        return ""
+    if does == "run" and program in _RUNNERS.split():
         return ""
     return f"{words[0]} {words[1]}"
 

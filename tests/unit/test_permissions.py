@@ -105,6 +105,15 @@ def test_no_command_that_is_more_than_a_program_and_its_arguments_matches_by_its
         ("python3.12 m", ""),
         ("bash build", ""),
         ("sudo make", ""),
+        ("SUDO make", ""),
+        ("bash.exe build", ""),
+        ("bash-5.2 build", ""),
+        ("podman run", ""),
+        ("cp a /etc/passwd", ""),
+        ("npm exec rm", ""),
+        ("uv run rm", ""),
+        ("git config alias.x y", ""),
+        ("npm run build", "npm run"),
         ("./npm test", ""),
         ("A=1 npm test", ""),
         ("", ""),
@@ -112,6 +121,17 @@ def test_no_command_that_is_more_than_a_program_and_its_arguments_matches_by_its
 )
 def test_what_a_command_begins_with(line: str, expected: str) -> None:
     assert permissions.prefix(command(line)) == expected
+
+
+def test_a_rule_about_a_file_holds_however_its_path_is_written() -> None:
+    for allow in (True, False):
+        rule = Rule(Scope.FILE, "/project/a.txt", allow=allow)
+        for path in ("/project/a.txt", "/project/./a.txt", "/project//a.txt", "/project/link/../a.txt"):
+            assert rule.covers(replace(CREATE, args={"TargetFile": path}), inside=False)
+        for path in ("/project/a.txt/b", "/project/a.txt ", "/a.txt", "/project/b.txt"):
+            assert not rule.covers(replace(CREATE, args={"TargetFile": path}), inside=False)
+    written = permissions.choices(replace(CREATE, args={"TargetFile": "/project/x/../a.txt"}), inside=False)
+    assert Rule(Scope.FILE, "/project/a.txt", allow=True) in [choice.rule for choice in written]
 
 
 def test_a_rule_about_a_command_holds_for_its_directory_and_no_other_tool() -> None:
