@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sessions import durable
 
-NOTE_SECONDS = 0.2
+NOTE_SECONDS = 1.0
 """How long a refused process waits for the note of a holder that is alive."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from typing import Any
 
 import psutil
@@ -42,11 +43,21 @@ def _spawn_on_thread(strategy: Any) -> None:
 
         strategy._connect_websocket = hear
         # Up to the connection, which `hear` stands in for, nothing in there waits for an event loop.
-        process, _, _ = await asyncio.to_thread(lambda: asyncio.run(spawn(**arguments)))
+        process, _, _ = await asyncio.to_thread(lambda: _finished(spawn(**arguments)))
         websocket, url = await connect(*heard[0])
         return process, websocket, url
 
     strategy._spawn_harness_and_connect_ws = spawn_on_thread
+
+
+def _finished(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    work.close()
+    raise RuntimeError("the SDK waits for something while it starts a harness")
 
 
 def end_started(conversation_id: str) -> None:
