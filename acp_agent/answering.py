@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 from acp_agent import questions
-from acp_agent.client_link import Client
+from acp_agent.client_link import Client, unless
 from acp_agent.steps import Question, QuestionAnswer
 from acp_agent.toolcalls import Json
-
-Answer = TypeVar("Answer")
 
 
 class Answering:
@@ -34,25 +31,10 @@ class Answering:
         if self._client.takes_forms:
             schema, key = questions.form(asked), str(tool_call["toolCallId"])
             asking = self._client.fill_in(self._session_id, key, questions.title(asked), schema)
-            return questions.form_answers(asked, await _unless(cancelled, asking))
+            return questions.form_answers(asked, await unless(cancelled, asking))
         found: list[QuestionAnswer] = []
         for question in asked:
             shown: Json = {**tool_call, "title": question.text}
             asking_one = self._client.ask(self._session_id, shown, questions.options(question))
-            found.append(questions.option_answer(question, await _unless(cancelled, asking_one)))
+            found.append(questions.option_answer(question, await unless(cancelled, asking_one)))
         return found
-
-
-async def _unless(cancelled: asyncio.Event, asking: Awaitable[Answer]) -> Answer | None:
-    """What is answered; None if the turn is cancelled first, or the client goes away."""
-    answer = asyncio.ensure_future(asking)
-    giving_up = asyncio.ensure_future(cancelled.wait())
-    waiting: set[asyncio.Future[Any]] = {answer, giving_up}
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        return answer.result() if answer.done() and not cancelled.is_set() else None
-    except ConnectionError:
-        return None
-    finally:
-        answer.cancel()
-        giving_up.cancel()

@@ -13,10 +13,9 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from acp_agent import permissions, toolcalls
-from acp_agent.client_link import Client
+from acp_agent.client_link import Client, unless
 from acp_agent.options import Mode
 from acp_agent.permissions import Choice, Rule, Verdict
 from acp_agent.steps import ToolUse
@@ -114,21 +113,10 @@ class Asking:
         settled: asyncio.Future[bool],
     ) -> Choice | bool:
         options = [choice.wire() for choice in offered]
-        asking = asyncio.ensure_future(self._client.ask(self._session.id, tool_call, options))
-        giving_up = asyncio.ensure_future(cancelled.wait())
-        try:
-            waiting: set[asyncio.Future[Any]] = {asking, giving_up, settled}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if cancelled.is_set():
-                return False
-            if settled.done():
-                return settled.result()
-            return permissions.chosen(offered, asking.result())
-        except ConnectionError:
-            return False
-        finally:
-            asking.cancel()
-            giving_up.cancel()
+        answer = await unless(cancelled, self._client.ask(self._session.id, tool_call, options), settled)
+        if settled.done() and not cancelled.is_set():
+            return settled.result()
+        return permissions.chosen(offered, answer)
 
     def _keep(self, rules: tuple[Rule, ...], otherwise: str) -> None:
         self.rules = rules

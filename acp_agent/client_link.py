@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from acp import schema
 from pydantic import JsonValue, ValidationError
@@ -17,6 +17,8 @@ from acp_agent.wire.outgoing import ClientRefused
 from acp_agent.wire.transport import StdioTransport
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 class Client(Protocol):
@@ -38,8 +40,34 @@ class Client(Protocol):
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
         """Tell the person something that is not part of the transcript: a notice, else a message."""
 
+    @property
     def takes_compactions(self) -> bool:
         """Whether it knows updates that say that older messages are summarised."""
+
+
+async def unless(
+    cancelled: asyncio.Event, asking: Awaitable[Answer], settled: asyncio.Future[Any] | None = None
+) -> Answer | None:
+    """What the client answers; None if the turn is cancelled, the question settled first, or the client gone.
+
+    A question that is not waited for any more is withdrawn.
+
+    Args:
+        cancelled: set when the turn is cancelled.
+        asking: the question, as `Client` asks it.
+        settled: done when the question need not be answered any more.
+    """
+    answer = asyncio.ensure_future(asking)
+    giving_up = asyncio.ensure_future(cancelled.wait())
+    others: set[asyncio.Future[Any]] = {giving_up} if settled is None else {giving_up, settled}
+    try:
+        await asyncio.wait({answer, *others}, return_when=asyncio.FIRST_COMPLETED)
+        return None if cancelled.is_set() or (settled is not None and settled.done()) else answer.result()
+    except ConnectionError:
+        return None
+    finally:
+        answer.cancel()
+        giving_up.cancel()
 
 
 class ClientLink:
@@ -75,9 +103,7 @@ class ClientLink:
     @property
     def takes_forms(self) -> bool:
         """Whether the client has said that it shows forms."""
-        capabilities = self._transport.client_params.get("clientCapabilities")
-        elicitation = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
-        return isinstance(elicitation, dict) and elicitation.get("form") is not None
+        return self._advertises("elicitation", "form")
 
     async def fill_in(self, session_id: str, tool_call_id: str, message: str, schema: Json) -> JsonValue:
         """Send an `elicitation/create`; what the client answers. Cancelled while it waits, it withdraws it."""
@@ -96,7 +122,7 @@ class ClientLink:
 
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:
         """Tell the person something: by a notice if the client takes them, else by a short agent message."""
-        if self._takes_notices():
+        if self._advertises("session", "notices"):
             update: Json = {
                 "sessionUpdate": "notice",
                 "severity": severity,
@@ -121,14 +147,12 @@ class ClientLink:
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
+    @property
     def takes_compactions(self) -> bool:
-        """Whether it knows updates that say that older messages are summarised."""
-        return self._advertises("compaction")
+        """Whether the client has said that it knows updates about older messages being summarised."""
+        return self._advertises("session", "compaction")
 
-    def _takes_notices(self) -> bool:
-        return self._advertises("notices")
-
-    def _advertises(self, name: str) -> bool:
+    def _advertises(self, section: str, name: str) -> bool:
         capabilities = self._transport.client_params.get("clientCapabilities")
-        session = capabilities.get("session") if isinstance(capabilities, dict) else None
-        return isinstance(session, dict) and session.get(name) is not None
+        found = capabilities.get(section) if isinstance(capabilities, dict) else None
+        return isinstance(found, dict) and found.get(name) is not None

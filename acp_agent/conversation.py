@@ -142,7 +142,7 @@ class Conversation:
         request = requests.current()
         for entry in self._agent.journal.entries():
             request.stop_if_withdrawn()
-            if entry.kind == "compaction" and not self._client.takes_compactions():
+            if entry.kind == "compaction" and not self._client.takes_compactions:
                 continue
             for update in showing.replay(entry):
                 await self._client.update(self.session.id, update)
@@ -276,7 +276,7 @@ class Conversation:
     async def show(self, shown: Shown) -> None:
         """Part of `acp_agent.antigravity.Audience`."""
         match shown:
-            case CompactionShown(words=words) if not self._client.takes_compactions():
+            case CompactionShown(words=words) if not self._client.takes_compactions:
                 if words is not None:
                     await self._tell(words)
             case Told():

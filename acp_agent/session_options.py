@@ -43,10 +43,10 @@ class SessionOptions:
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint with the model and the thinking level that are set."""
-        model = self._current.model or self._access.endpoint.model
-        if isinstance(self._access.endpoint, OpenAIEndpoint):
-            return replace(self._access.endpoint, model=model or self._access.endpoint.model)
-        return replace(self._access.endpoint, model=model, thinking=self._current.thinking)
+        endpoint = self._access.endpoint
+        if isinstance(endpoint, OpenAIEndpoint):
+            return replace(endpoint, model=self._current.model or endpoint.model)
+        return replace(endpoint, model=self._current.model or endpoint.model, thinking=self._current.thinking)
 
     @property
     def model(self) -> Model:

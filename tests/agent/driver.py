@@ -90,6 +90,12 @@ async def allow(_: Json) -> str | None:
     return "allow_once"
 
 
+async def never(_: Json) -> str | None:
+    """Never answers a permission question."""
+    await asyncio.Event().wait()
+    return None
+
+
 OPTIONS = "config_option_update"
 
 

@@ -16,7 +16,7 @@ import pytest
 from acp_agent.chat.rpc import PeerGone
 from sessions.trajectory import PENDING
 from tests.agent.bad_states import ENDED, Ended, When, Who
-from tests.agent.driver import Agent, Json, World, checkpoint_report, comes_true, settled
+from tests.agent.driver import Agent, Json, World, checkpoint_report, comes_true, never, settled
 from tests.agent.processes import commands_in, end_orphans, harnesses
 from tests.agent.proof import assert_replay_equals, promise_holds, prompts, said
 
@@ -204,10 +204,6 @@ async def test_command_that_was_allowed_but_had_not_begun_never_runs(world: Worl
 
 async def test_while_a_permission_question_is_open(world: World) -> None:
     text = "!write_to_file secret.txt hello"
-
-    async def never(_: Json) -> str | None:
-        await asyncio.Event().wait()
-        return None
 
     async with world.agent() as agent:
         session_id = await two_turns(agent, world)

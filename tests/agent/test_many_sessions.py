@@ -12,7 +12,7 @@ import pytest
 
 from acp_agent.chat.rpc import PeerGone, RpcError
 from sessions.leftovers import MARKER_VARIABLE
-from tests.agent.driver import World, comes_true, resume_report
+from tests.agent.driver import World, comes_true, never, resume_report
 from tests.agent.processes import harnesses
 from tests.agent.test_untoward import FOR_EVER, Starts
 
@@ -145,10 +145,6 @@ async def test_a_harness_that_is_stuck_at_its_start_delays_nobody(
 
 
 async def test_a_harness_that_dies_while_it_asks_withdraws_the_question(world: World) -> None:
-    async def never(_: object) -> str | None:
-        await asyncio.Event().wait()
-        return None
-
     async with world.agent() as agent:
         session_id = await agent.new(world.workspace)
         await agent.prompt(session_id, "My name is Ada.")

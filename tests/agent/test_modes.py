@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from acp_agent.chat.transcript import ToolCall
-from tests.agent.driver import Agent, Json, World
+from tests.agent.driver import Agent, Json, World, never
 
 pytestmark = pytest.mark.anyio
 
@@ -29,11 +29,6 @@ def option(options: object, option_id: str) -> Json:
 
 async def always(_: Json) -> str | None:
     return "allow_always"
-
-
-async def never(_: Json) -> str | None:
-    await asyncio.Event().wait()
-    return None
 
 
 async def models_known(agent: Agent) -> Json:

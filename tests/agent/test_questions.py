@@ -9,7 +9,7 @@ import pytest
 
 from acp_agent.chat.rpc import PeerGone
 from acp_agent.chat.transcript import ToolCall
-from tests.agent.driver import Json, World, settled
+from tests.agent.driver import Json, World, never, settled
 from tests.agent.proof import assert_replay_equals
 
 pytestmark = pytest.mark.anyio
@@ -104,8 +104,3 @@ async def test_options_are_chosen_skipped_and_cut(world: World) -> None:
         request = world.model.requests[-1]
         assert request.user_turns == (ASK, ASK, "Never mind.")
         assert request.turns[-1].note is not None
-
-
-async def never(_: Json) -> str | None:
-    await asyncio.Event().wait()
-    return None

@@ -17,7 +17,7 @@ import pytest
 
 from acp_agent.chat.process import AgentProcess
 from acp_agent.chat.rpc import PeerGone
-from tests.agent.driver import Agent, Json, World, checkpoint_report
+from tests.agent.driver import Agent, Json, World, checkpoint_report, never
 from tests.agent.processes import commands_in
 from tests.agent.proof import assert_replay_equals, promise_holds
 
@@ -256,10 +256,6 @@ async def test_cancel_in_a_running_command(world: World) -> None:
 
 
 async def test_cancel_while_a_question_is_open(world: World) -> None:
-    async def never(_: Json) -> str | None:
-        await asyncio.Event().wait()
-        return None
-
     async with world.agent() as agent:
         agent.choose = never
         session_id = await agent.new(world.workspace)

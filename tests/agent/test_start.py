@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import sys
 import pytest
 
 from acp_agent.chat.rpc import RpcError
-from tests.agent.driver import Json, World, comes_true
+from tests.agent.driver import Json, World, comes_true, never
 from tests.agent.processes import harnesses
 
 SLOW = ("acp", "google.antigravity", "google.genai", "pydantic")
@@ -69,10 +68,6 @@ def test_nothing_slow_is_loaded_while_a_client_says_nothing(world: World) -> Non
 
 @pytest.mark.anyio
 async def test_withdrawn_requests(world: World) -> None:
-    async def never(_: Json) -> str | None:
-        await asyncio.Event().wait()
-        return None
-
     async with world.agent() as agent:
         session_id = await agent.new(world.workspace)
         await agent.prompt(session_id, "My name is Ada.")

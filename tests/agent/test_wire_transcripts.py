@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from acp_agent.chat.rpc import PeerGone
-from tests.agent.driver import World
+from tests.agent.driver import World, never
 from tests.agent.normal import transcript
 
 pytestmark = pytest.mark.anyio
@@ -43,10 +43,6 @@ async def test_load(world: World, snapshot: SnapshotAssertion) -> None:
 
 
 async def test_interrupted_load(world: World, snapshot: SnapshotAssertion) -> None:
-    async def never(_: object) -> str | None:
-        await asyncio.Event().wait()
-        return None
-
     async with world.agent() as agent:
         session_id = await agent.new(world.workspace)
         await agent.prompt(session_id, "My name is Ada.")
