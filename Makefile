@@ -50,8 +50,8 @@ test-clients: setup  ## run clients of others against the agent; needs npm, and 
 	@if command -v npm >/dev/null && command -v node >/dev/null; then $(BIN)/pytest -m clients tests/clients; \
 	else echo "SKIPPED: the clients of others were not run, since there is no Node or no npm here."; fi
 
-lock:  ## write requirements.lock anew from the ranges in pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+lock: setup  ## write requirements.lock anew from the ranges in pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -33,22 +34,27 @@ THREADS = 64
 _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FRESH]
 
 
+_LATER: Final[Mapping[str, str]] = {
+    "login": "acp_agent.login_command:login",
+    "logout": "acp_agent.login_command:logout",
+    "sessions": "acp_agent.sessions_command:sessions",
+}
+"""The commands that a client never waits for, and where they are: imported only when they are asked for."""
+
+
 class _Commands(click.Group):
-    """The commands. One that a client never waits for is imported only when it is asked for."""
+    """The commands of this module, and those of `_LATER`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "login", "logout", "sessions"])
+        return sorted([*super().list_commands(ctx), *_LATER])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "sessions":
-            from acp_agent.sessions_command import sessions  # noqa: PLC0415
-
-            return sessions
-        if cmd_name in ("login", "logout"):
-            from acp_agent import login_command  # noqa: PLC0415
-
-            return login_command.login if cmd_name == "login" else login_command.logout
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in _LATER:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _LATER[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
