@@ -152,6 +152,21 @@ NAMES: Final = tuple(_READERS)
 """The names of all settings."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was given as settings, readable or not.
+
+    `origins` names where the value of each setting that was given comes from, `problems` is one sentence for
+    each that cannot be used; in `settings` those have their defaults. `file` is the configuration file that was
+    looked for, whether it is there or not.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    problems: tuple[str, ...]
+    file: Path
+
+
 def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
     """Put the settings together.
 
@@ -163,28 +178,43 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
     Raises:
         BadSettings: the file cannot be read, or a name or value is not understood.
     """
-    values: dict[str, Any] = {"data_dir": platformdirs.user_data_path("acp-agent", appauthor=False)}
-    origin: dict[str, str] = {}
+    found = look(flags, environment)
+    if found.problems:
+        raise BadSettings(found.problems[0])
+    return found.settings
+
+
+def look(flags: Mapping[str, object], environment: Mapping[str, str]) -> Look:
+    """Put the settings together as far as that goes. Arguments as for `load`."""
+    problems: list[str] = []
+    path, must_exist = _file(flags.get("config"), environment)
+    in_file: dict[str, object] = {}
+    try:
+        in_file = _read_file(path, must_exist=must_exist)
+    except BadSettings as error:
+        problems.append(str(error))
+    values: dict[str, Any] = {"data_dir": _default_data_dir()}
+    origins: dict[str, str] = {}
     for source, found in (
-        ("the configuration file", _file(flags.get("config"), environment)),
+        ("the configuration file", in_file),
         ("the environment", _environment(environment)),
         ("the command line", {k: v for k, v in flags.items() if v is not None and k != "config"}),
     ):
         values.update(found)
-        origin.update(dict.fromkeys(found, source))
-    read: dict[str, Any] = {}
+        origins.update(dict.fromkeys(found, source))
+    read: dict[str, Any] = {"data_dir": _default_data_dir()}
     for name, value in values.items():
         try:
             if name not in _READERS:
                 raise ValueError("there is no such setting")
             read[name] = _READERS[name](value)
         except ValueError as error:
-            raise BadSettings(f"{name} (from {origin.get(name, 'the defaults')}): {error}.") from error
+            problems.append(f"{name} (from {origins.get(name, 'the defaults')}): {error}.")
     settings = Settings(**read)
     if settings.offline and settings.base_url is not None:
-        given = f"offline (from {origin['offline']}) and base_url (from {origin['base_url']})"
-        raise BadSettings(f"{given} exclude each other: choose one model endpoint.")
-    return settings
+        given = f"offline (from {origins['offline']}) and base_url (from {origins['base_url']})"
+        problems.append(f"{given} exclude each other: choose one model endpoint.")
+    return Look(settings, origins, tuple(problems), path)
 
 
 def endpoint(
@@ -216,13 +246,21 @@ def needs_kept_key(settings: Settings, environment: Mapping[str, str]) -> bool:
     return not settings.offline and settings.base_url is None and credentials.in_environment(environment) is None
 
 
-def _file(flag: object, environment: Mapping[str, str]) -> dict[str, object]:
+def _default_data_dir() -> Path:
+    return platformdirs.user_data_path("acp-agent", appauthor=False)
+
+
+def _file(flag: object, environment: Mapping[str, str]) -> tuple[Path, bool]:
+    """The configuration file, and whether it was asked for."""
     named = flag if isinstance(flag, str) else environment.get(CONFIG_VARIABLE)
     default = platformdirs.user_config_path("acp-agent", appauthor=False) / "config.toml"
-    path = Path(named) if named else default
+    return (Path(named), True) if named else (default, False)
+
+
+def _read_file(path: Path, *, must_exist: bool) -> dict[str, object]:
     try:
         path = path.expanduser()
-        if not named and not path.exists():
+        if not must_exist and not path.exists():
             return {}
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, RuntimeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

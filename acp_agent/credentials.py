@@ -78,6 +78,11 @@ def key_file() -> Path:
     return platformdirs.user_config_path("acp-agent", appauthor=False) / "credentials"
 
 
+def unfinished_file() -> Path:
+    """What the file is written to first. A login that is killed leaves it, with the key in it."""
+    return key_file().with_name(f"{key_file().name}.new")
+
+
 def checked(text: str) -> Secret:
     """A key as it was typed or piped in, without the white space around it.
 
@@ -95,16 +100,52 @@ def checked(text: str) -> Secret:
 def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
     """The key that was kept, None if there is none, or none that can be read now."""
     try:
-        if found := _in_time(_from_keyring, seconds):
-            return Kept(Secret(found), "keyring")
+        if found := in_keyring(seconds=seconds):
+            return Kept(found, "keyring")
     except KeyringRefused as refused:
         log.debug("%s", refused)
     try:
-        key = _from_file()
+        key = in_file()
     except KeyFileRefused as refused:
         log.warning("%s", refused)
         return None
-    return Kept(Secret(key), str(key_file())) if key else None
+    return Kept(key, str(key_file())) if key else None
+
+
+def in_keyring(*, seconds: float) -> Secret | None:
+    """The key that the system's keyring holds, None if it holds none, or there is no keyring.
+
+    Raises:
+        KeyringRefused: there is one, and it refuses, or does not answer in time.
+    """
+    found = _in_time(_from_keyring, seconds)
+    return Secret(found) if found else None
+
+
+def in_file() -> Secret | None:
+    """The key that the file holds, None if there is no file.
+
+    Raises:
+        KeyFileRefused: the file cannot be used as it is.
+    """
+    path = key_file()
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeyFileRefused(f"The key in {path} cannot be read: {error.strerror}.") from None
+    with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyFileRefused(f"{path} is no file.")
+        if sys.platform != "win32" and stat.S_IMODE(found.st_mode) & 0o077:
+            raise KeyFileRefused(f"The key in {path} is not used: others can read it. Run chmod 600 on the file.")
+        text = file.read(1024)
+    try:
+        return checked(text)
+    except BadKey:
+        raise KeyFileRefused(f"What is in {path} is no API key.") from None
 
 
 def keep(key: Secret) -> Keeping:
@@ -231,31 +272,10 @@ def _in_time(ask: Callable[[], Result], seconds: float) -> Result | None:
     return result
 
 
-def _from_file() -> str | None:
-    path = key_file()
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise KeyFileRefused(f"The key in {path} cannot be read: {error.strerror}.") from None
-    with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise KeyFileRefused(f"{path} is no file.")
-        if sys.platform != "win32" and stat.S_IMODE(found.st_mode) & 0o077:
-            raise KeyFileRefused(f"The key in {path} is not used: others can read it. Run chmod 600 on the file.")
-        text = file.read(1024)
-    try:
-        return checked(text).reveal()
-    except BadKey:
-        raise KeyFileRefused(f"What is in {path} is no API key.") from None
-
-
 def _to_file(key: str) -> None:
     from sessions import durable  # noqa: PLC0415  (imports sqlite3, which reading a key does not need)
 
-    path, new = key_file(), _unfinished_file()
+    path, new = key_file(), unfinished_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new.unlink(missing_ok=True)
     # Never readable for others, not even for a moment.
@@ -268,15 +288,10 @@ def _to_file(key: str) -> None:
     durable.sync_folder(path.parent)
 
 
-def _unfinished_file() -> Path:
-    """What the file is written to first. A login that is killed leaves it, with the key in it."""
-    return key_file().with_name(f"{key_file().name}.new")
-
-
 def _remove_files() -> bool:
     """Remove every file that may hold a key; whether there was one."""
     gone = False
-    for path in (_unfinished_file(), key_file()):
+    for path in (unfinished_file(), key_file()):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
             gone = True

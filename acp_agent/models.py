@@ -89,13 +89,24 @@ class ModelList:
 def offered(endpoint: Endpoint) -> tuple[Model, ...]:
     """The models of an endpoint that answer in text; empty if it has no list or it cannot be read. Blocks."""
     try:
-        if isinstance(endpoint, OpenAIEndpoint):
-            return _unique(_openai(endpoint.base_url))
-        if isinstance(endpoint, GeminiEndpoint):
-            return _unique(_gemini(endpoint.base_url or GEMINI_API, endpoint.api_key.reveal()))
+        return listed(endpoint)
     except (OSError, HTTPException, ValueError) as error:
-        # The text of an error may hold the address, and an address may hold a password.
+        # Its text is left out, for what it may hold.
         log.info("the list of models could not be read: %s", type(error).__name__)
+    return ()
+
+
+def listed(endpoint: Endpoint) -> tuple[Model, ...]:
+    """The same, of an endpoint that must answer; empty only if there is no list. Blocks.
+
+    Raises:
+        OSError, HTTPException, ValueError: the list cannot be read. The text may hold the address, and an address
+            may hold a password.
+    """
+    if isinstance(endpoint, OpenAIEndpoint):
+        return _unique(_openai(endpoint.base_url))
+    if isinstance(endpoint, GeminiEndpoint):
+        return _unique(_gemini(endpoint.base_url or GEMINI_API, endpoint.api_key.reveal()))
     return ()
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from acp_agent import __version__
 from acp_agent.chat.fields import FieldError, JsonObject, integer_or_none, object_, objects, text, text_or_none
-from acp_agent.chat.process import DRAIN_SECONDS, AgentProcess, Ending
+from acp_agent.chat.process import DRAIN_SECONDS, AgentProcess, Ending, Spawn
 from acp_agent.chat.rpc import INVALID_PARAMS, METHOD_NOT_FOUND, Peer, PeerGone, RpcError
 from acp_agent.chat.transcript import ToolCall, read_tool_call
 from sessions.report import CheckpointReport, ResumeReport
@@ -118,9 +118,11 @@ class Agent:
         self.ending: asyncio.Task[Ending] = asyncio.create_task(self._run())
 
     @classmethod
-    async def start(cls, command: tuple[str, ...], cwd: Path, listener: Listener) -> Agent:
-        """Start the process and initialize the connection; also raises `AgentStartError`."""
-        agent = cls(await AgentProcess.start(command, cwd), listener)
+    async def start(
+        cls, command: tuple[str, ...], cwd: Path, listener: Listener, *, spawn: Spawn | None = None
+    ) -> Agent:
+        """Start the process, by `spawn` if given, and initialize the connection; also raises `AgentStartError`."""
+        agent = cls(await AgentProcess.start(command, cwd, spawn=spawn), listener)
         try:
             answer = await agent._call(
                 "initialize",
