@@ -35,11 +35,16 @@ _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FR
 
 
 _LATER: Final[Mapping[str, str]] = {
+    "doctor": "acp_agent.doctor:doctor",
     "login": "acp_agent.login_command:login",
     "logout": "acp_agent.login_command:logout",
     "sessions": "acp_agent.sessions_command:sessions",
 }
 """The commands that a client never waits for, and where they are: imported only when they are asked for."""
+
+
+_READS_SETTINGS_ITSELF: Final = "doctor"
+"""The command that is for settings, too, that cannot be used; it takes them from the context of the group."""
 
 
 class _Commands(click.Group):
@@ -100,6 +105,8 @@ def main(context: click.Context, /, **flags: object) -> None:
     Without a command it serves the Agent Client Protocol on standard input and output, for an IDE. Each option is
     also an environment variable (--data-dir: ACP_AGENT_DATA_DIR) and a key in the TOML file (data_dir).
     """
+    if context.invoked_subcommand == _READS_SETTINGS_ITSELF:
+        return
     try:
         settings = config.load(flags, os.environ)
     except BadSettings as error:

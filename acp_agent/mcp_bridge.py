@@ -18,9 +18,12 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+import platformdirs
 
 START_SECONDS: Final = 20.0
 """How long a server may take to answer its first message."""
@@ -40,6 +43,14 @@ _EMPTY: Final[dict[str, Message]] = {
     "prompts/list": {"prompts": []},
     "ping": {},
 }
+
+
+def runtime_folder() -> Path:
+    """Where the private files of all sessions lie, a folder each, outside every store."""
+    with warnings.catch_warnings():
+        # That there is another folder where the system names none is nothing to tell a client's log.
+        warnings.simplefilter("ignore")
+        return platformdirs.user_runtime_path("acp-agent", appauthor=False)
 
 
 class Bridge:

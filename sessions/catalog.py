@@ -98,6 +98,26 @@ class Unusable(Exception):
     """The catalog cannot be used now; the stores have to be read. The text says why."""
 
 
+def problem(data_dir: Path) -> str | None:
+    """What is wrong with the catalog, None if nothing is, or there is none. It is only read.
+
+    Whatever it is, the next list makes a new one.
+    """
+    path = data_dir / NAME
+    if not os.path.lexists(path):
+        return None
+    if not path.is_file():
+        return "it is no file"
+    if not path.stat().st_size:
+        return None  # it was being made
+    try:
+        with contextlib.closing(schema.connect(path, schema.quiet_mode(path))) as db:
+            (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except (sqlite3.Error, ValueError) as error:  # what SQLite says of damage may name it, and be no UTF-8
+        return str(error)
+    return None if found == "ok" else str(found)
+
+
 class Catalog:
     """The catalog of the sessions in one folder.
 

@@ -107,6 +107,20 @@ def end_commands(
     )
 
 
+def marked_sessions() -> dict[str, tuple[Orphan, ...]]:
+    """The processes that name a session, by its id: the harness, what it started, and what is left of either.
+
+    Without this one and those that it descends from, which are no leftovers of anything. Nothing is ended.
+    """
+    own = psutil.Process()
+    spared = {own, *_parents(own)}
+    found: dict[str, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        if (session_id := _marker(process)) and process not in spared and _alive(process):
+            found.setdefault(session_id, []).append(process)
+    return {session_id: tuple(map(_orphan, processes)) for session_id, processes in found.items()}
+
+
 def _tree(pid: int | None) -> set[psutil.Process]:
     """A process and its descendants; none if there is none."""
     if pid is None:

@@ -58,6 +58,12 @@ __all__ = [
 DELETED = ".deleted-"
 """What the names of folders of deleted sessions begin with."""
 
+NEW = ".new-"
+"""What the names of folders of sessions that are being made begin with."""
+
+SALVAGED = ".salvage-"
+"""What the names of folders begin with in which a store is made of a damaged one."""
+
 Fill = Callable[[Path, sqlite3.Connection], None]
 """Is given the folder of a session that nobody sees yet, and its store, in which nothing but the session is."""
 
@@ -184,7 +190,7 @@ class Store:
         if folder.exists():
             raise SessionExists(session_id)
         # Made under a name that is no id and then renamed: a session that was not finished is never seen.
-        unfinished = self._root / f".new-{session_id}"
+        unfinished = self._root / f"{NEW}{session_id}"
         at = timestamp(self._clock())
         facts = (session_id, cwd, json.dumps(list(additional_directories)), client and storable(client), at, at)
         try:
@@ -251,7 +257,7 @@ class Store:
         folder = self.folder(session_id)
         try:
             origin = salvage.build(
-                folder, self._root / f".salvage-{session_id}", cwd=cwd, at=timestamp(self._clock())
+                folder, self._root / f"{SALVAGED}{session_id}", cwd=cwd, at=timestamp(self._clock())
             )
         except schema.NewerStore as newer:
             raise StoreTooNew(session_id, newer.found, schema.VERSION) from newer

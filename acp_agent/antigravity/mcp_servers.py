@@ -11,11 +11,9 @@ import json
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import platformdirs
 from pydantic import JsonValue
 
 from acp_agent import mcp_bridge
@@ -36,11 +34,7 @@ class McpBridges:
     """The bridges of one open harness."""
 
     def __init__(self, conversation_id: str) -> None:
-        with warnings.catch_warnings():
-            # That there is another folder where the system names none is nothing to tell a client's log.
-            warnings.simplefilter("ignore")
-            runtime = platformdirs.user_runtime_path("acp-agent", appauthor=False)
-        self._folder = runtime / conversation_id
+        self._folder = mcp_bridge.runtime_folder() / conversation_id
 
     def commands(self, servers: Sequence[McpServer]) -> list[Command]:
         """What the harness is to start for each of the servers: a program and its arguments.

@@ -1,0 +1,175 @@
+"""The check that it all works together: two turns with the offline model, and a kill between them.
+
+It goes the way an IDE goes: a real agent process, the real protocol, the real harness, in a temporary data folder,
+without the user's settings and without the network. The promise is looked at where it counts: the offline model
+says how many of the user's messages were in its request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from acp_agent.chat.agent import Agent, AgentDied, PermissionQuestion
+from acp_agent.chat.fields import FieldError, JsonObject
+from acp_agent.chat.process import AgentStartError, Child, Spawn
+from acp_agent.chat.rpc import RpcError
+from acp_agent.config import ENVIRONMENT_PREFIX
+from acp_agent.doctor.findings import Finding, ok, problem
+from acp_agent.doctor.situation import Situation
+
+SECONDS: Final = 60.0
+"""How long both turns may take together; 2 s are usual."""
+
+_SEEN: Final = re.compile(r"I can see (\d+) of your messages")
+_CREDENTIALS: Final = (
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+    "GOOGLE_GENAI_USE_ENTERPRISE",
+)
+
+
+class _Wrong(Exception):
+    """Something was not as promised; one sentence says what."""
+
+
+def offline_turn(situation: Situation) -> Iterator[Finding]:
+    """Whether a turn is stored before it is answered, and is remembered after the agent was killed."""
+    spawn = situation.spawn or _spawner(situation.environment)
+    with _folder() as folder:
+        try:
+            yield ok(asyncio.run(_turns(folder, spawn)))
+        except TimeoutError:
+            yield _failed(f"it was not done after {SECONDS:.0f} s")
+        except AgentDied as died:
+            words = died.ending.last_words
+            said = f": {words[-1]}" if words else ""
+            yield _failed(f"the agent ended ({died.ending.cause}){said}", private=words[-1:])
+        except RpcError as error:
+            data = error.data if isinstance(error.data, dict) else {}
+            details = str(data.get("details") or "")
+            yield _failed(f"the agent answered: {error.message} {details}".strip(), private=(details,))
+        except (AgentStartError, FieldError, _Wrong) as error:
+            yield _failed(str(error).rstrip("."))
+
+
+def _failed(why: str, *, private: tuple[str, ...] = ()) -> Finding:
+    return problem(
+        f"A turn with the offline model fails: {why}.",
+        "If the checks before this one found nothing, run `acp-agent --log-level debug chat --offline`, and report"
+        " what it writes.",
+        private=private,
+    )
+
+
+async def _turns(folder: Path, spawn: Spawn) -> str:
+    """Two turns with a kill between them; what was seen and how long it took, in words."""
+    workspace, settings = folder / "workspace", folder / "config.toml"
+    workspace.mkdir()
+    settings.touch()
+    command = (sys.executable, "-m", "acp_agent", "--config", str(settings), "--data-dir", str(folder / "data"))
+    listener = _Listener()
+    times: list[str] = []
+    agents: list[Agent] = []
+    try:
+        async with asyncio.timeout(SECONDS):
+            with _timed("start", times):
+                agents.append(await Agent.start((*command, "--offline"), workspace, listener, spawn=spawn))
+            with _timed("turn", times):
+                session_id = await agents[-1].new_session(workspace)
+                await _turn(agents[-1], session_id)
+            agents[-1].kill()
+            await agents[-1].ended()
+            with _timed("load", times):
+                agents.append(await Agent.start((*command, "--offline"), workspace, listener, spawn=spawn))
+                report = await agents[-1].load_session(session_id, workspace)
+            if report is None or report.turns_in_context != 1:
+                raise _Wrong(f"after a kill the report says {report.summary if report else 'nothing'}")
+            listener.text = ""
+            await _turn(agents[-1], session_id)
+    finally:
+        for agent in agents:
+            if not agent.ending.done():
+                agent.kill()
+            await agent.ended()
+    seen = _SEEN.search(listener.text)
+    if seen is None or seen[1] != "2":
+        raise _Wrong(f"after a kill the model sees {seen[1] if seen else 'none'} of 2 messages")
+    return f"A turn was stored, the agent killed, and the turn remembered ({', '.join(times)})"
+
+
+async def _turn(agent: Agent, session_id: str) -> None:
+    end = await agent.prompt(session_id, "This is a check.")
+    if end.stop_reason != "end_turn":
+        raise _Wrong(f"the turn ended with {end.stop_reason}")
+    if end.checkpoint is None or not end.checkpoint.durable:
+        why = end.checkpoint.reason if end.checkpoint else "the answer does not say that it is"
+        raise _Wrong(f"the turn is not durable: {why}")
+
+
+class _Listener:
+    """What the agent says by itself."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def updated(self, session_id: str, update: JsonObject) -> None:
+        content = update.get("content")
+        if update.get("sessionUpdate") == "agent_message_chunk" and isinstance(content, dict):
+            self.text += str(content.get("text", ""))
+
+    async def asked(self, question: PermissionQuestion) -> str | None:
+        return None
+
+    def complained(self, complaint: str) -> None:
+        raise FieldError(complaint)
+
+
+@contextmanager
+def _timed(what: str, times: list[str]) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    times.append(f"{what} {(time.monotonic() - begun) * 1000:.0f} ms")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="acp-agent-doctor-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without settings of the agent and without credentials, which are not what is looked at."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(ENVIRONMENT_PREFIX) and name not in _CREDENTIALS
+    }
+
+
+def _spawner(environment: Mapping[str, str]) -> Spawn:
+    def spawn(command: tuple[str, ...], cwd: Path) -> Child:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=clean(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    return spawn
