@@ -142,6 +142,26 @@ def endpoint(situation: Situation) -> Iterator[Finding]:
         yield from _asked(found, url, settings.model)
 
 
+def proxy(_: Situation) -> Iterator[Finding]:
+    """Whether there is a proxy, and whether it is kept from what goes on inside this machine."""
+    proxies = urllib.request.getproxies()
+    # The library that the SDK reaches its harness with (websockets 17) asks for a proxy in this order.
+    through = next((proxies[scheme] for scheme in ("ws", "socks", "https", "http") if scheme in proxies), None)
+    if through is None:
+        yield ok("No proxy is set")
+        return
+    host = urlsplit(through).hostname or through
+    if urllib.request.proxy_bypass("127.0.0.1:1"):
+        yield ok(f"There is a proxy, {host}, and this machine is reached without it", private=(host,))
+    else:
+        yield problem(
+            f"The proxy {host} is asked for 127.0.0.1 as well, where the agent reaches its harness: no session can"
+            " be opened.",
+            "Set NO_PROXY=127.0.0.1,localhost; in an IDE, in the `env` of the agent's entry.",
+            private=(host,),
+        )
+
+
 def _proxied(url: str) -> Iterator[Finding]:
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from acp_agent.doctor import access, configuration, folder, processes, stores, turn, versions
@@ -14,19 +15,18 @@ CHECKS: Final = (
     Check("harness", "installation", "the harness", versions.harness, seconds=30.0),
     Check("settings", "settings", "the settings", configuration.settings),
     Check("credentials", "model", "the credentials", access.keys),
+    Check("proxy", "model", "the proxy", access.proxy),
     Check("endpoint", "model", "the model endpoint", access.endpoint, seconds=30.0),
     Check("data-folder", "data folder", "the data folder", folder.place),
-    Check("space", "data folder", "the free space", folder.space, needs=("data-folder",)),
-    Check("file-system", "data folder", "the file system", folder.file_system, needs=("data-folder",)),
+    Check("space", "data folder", "the free space", folder.space),
+    Check("file-system", "data folder", "the file system", folder.file_system),
     Check("locks", "data folder", "the locks", folder.locks, seconds=30.0, needs=("data-folder",)),
     Check("durability", "data folder", "whether files are durable", folder.durability, needs=("data-folder",)),
     Check("sqlite", "data folder", "SQLite", folder.sqlite, needs=("data-folder",)),
-    Check("stores", "sessions", "the stored sessions", stores.stores, seconds=60.0, needs=("data-folder",)),
-    Check(
-        "verification", "sessions", "whether they are whole", stores.verified, seconds=60.0, needs=("data-folder",)
-    ),
-    Check("session-list", "sessions", "the list of sessions", stores.of_the_catalog, needs=("data-folder",)),
-    Check("unfinished", "sessions", "what was left unfinished", stores.remains, needs=("data-folder",)),
+    Check("stores", "sessions", "the stored sessions", stores.stores, seconds=60.0),
+    Check("verification", "sessions", "whether they are whole", stores.verified, seconds=60.0),
+    Check("session-list", "sessions", "the list of sessions", stores.of_the_catalog),
+    Check("unfinished", "sessions", "what was left unfinished", stores.remains),
     Check("open-sessions", "processes", "the sessions that are open", processes.open_sessions, seconds=60.0),
     Check("leftovers", "processes", "the processes that were left", processes.left_running),
     Check("private-files", "processes", "the private files that were left", processes.private_files),
@@ -36,7 +36,7 @@ CHECKS: Final = (
         "two turns with the offline model",
         turn.offline_turn,
         seconds=turn.SECONDS + 15.0,
-        needs=("packages", "harness"),
+        needs=("packages", "harness", "proxy"),
     ),
 )
 
@@ -54,13 +54,8 @@ def chosen(only: Sequence[str], without: Sequence[str], *, deep: bool) -> tuple[
         without: the names of those that are not.
         deep: whether every session is verified, which may take long.
     """
-    found = []
-    for check in CHECKS:
-        if (not only or check.name in only) and check.name not in without:
-            longer = deep and check.name == "verification"
-            found.append(
-                Check(check.name, check.group, check.title, check.run, DEEP_SECONDS, check.needs)
-                if longer
-                else check
-            )
-    return tuple(found)
+    return tuple(
+        replace(check, seconds=DEEP_SECONDS) if deep and check.name == "verification" else check
+        for check in CHECKS
+        if (not only or check.name in only) and check.name not in without
+    )

@@ -64,7 +64,7 @@ def doctor(
     wanted = checks.chosen(only, skip, deep=deep)
     done: list[Checked] = []
     page = None if json_wanted else Page(console_for(sys.stdout))
-    with _progress(situation) as begun:
+    with _progress(situation, page) as begun:
         for checked in runner.run(wanted, situation, begun=begun):
             done.append(checked)
             if page:
@@ -87,12 +87,13 @@ def doctor(
 
 
 @contextmanager
-def _progress(situation: Situation) -> Iterator[Callable[[Check], None]]:
-    """On a terminal, a line on standard error that says what is being looked at."""
-    if not sys.stderr.isatty():
+def _progress(situation: Situation, page: Page | None) -> Iterator[Callable[[Check], None]]:
+    """On a terminal, a line that says what is being looked at: below what was found, or on standard error."""
+    console = page.console if page and page.console.is_terminal else Console(stderr=True)
+    if not console.is_terminal:
         yield lambda _: None
         return
-    with Console(stderr=True).status("") as status:
+    with console.status("") as status:
         title = ""
 
         def begun(check: Check) -> None:

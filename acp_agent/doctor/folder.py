@@ -222,12 +222,12 @@ def locks(situation: Situation) -> Iterator[Finding]:
     remedy = (
         "Name a folder on a disk of this machine with --data-dir: without locks a session can be opened twice."
     )
-    with probe(situation) as folder:
-        try:
+    try:
+        with probe(situation) as folder:
             kept_out, freed = _with_another_process(folder)
-        except OSError as error:
-            yield problem(f"The file system gives no lock: {error.strerror or error}.", remedy)
-            return
+    except OSError as error:
+        yield problem(f"There is no lock: {error.strerror or error}.", remedy)
+        return
     if not kept_out:
         yield problem("A lock of one process does not keep another out.", remedy)
     elif not freed:
@@ -263,19 +263,19 @@ def _with_another_process(folder: Path) -> tuple[bool, bool]:
 
 def durability(situation: Situation) -> Iterator[Finding]:
     """Whether files and folders can be synced, and a file takes the place of another in one step."""
-    with probe(situation) as folder:
-        path = folder / "file"
-        try:
+    try:
+        with probe(situation) as folder:
+            path = folder / "file"
             for content in (b"before", b"after"):
                 durable.write_file(path, content)
                 if path.read_bytes() != content:
                     raise OSError("what is read is not what was written")
-        except OSError as error:
-            yield problem(
-                f"A file cannot be made durable there: {error.strerror or error}.",
-                "Name a folder on a disk of this machine with --data-dir.",
-            )
-            return
+    except OSError as error:
+        yield problem(
+            f"A file cannot be made durable there: {error.strerror or error}.",
+            "Name a folder on a disk of this machine with --data-dir.",
+        )
+        return
     yield ok("A file can be written, synced and put in the place of another")
 
 
@@ -285,11 +285,13 @@ def sqlite(situation: Situation) -> Iterator[Finding]:
     if sqlite3.sqlite_version_info < (3, 37):
         yield problem(f"SQLite {version} is too old; 3.37 or newer is needed.", "Use a newer Python.")
         return
-    with probe(situation) as folder:
-        try:
+    try:
+        with probe(situation) as folder:
             trouble = _wal(folder / "store.db")
-        except (sqlite3.Error, OSError) as error:
-            trouble = str(error)
+    except sqlite3.Error as error:
+        trouble = str(error)
+    except OSError as error:
+        trouble = error.strerror or str(error)
     if trouble:
         yield problem(
             f"SQLite {version} does not work there: {trouble}.",

@@ -37,7 +37,11 @@ def left_running(situation: Situation) -> Iterator[Finding]:
             left = True
             yield from (_leftover(session_id, process) for process in processes)
     if elsewhere:
-        yield ok(f"{elsewhere} processes belong to sessions of other data folders")
+        yield ok(
+            "1 process belongs to a session of another data folder"
+            if elsewhere == 1
+            else f"{elsewhere} processes belong to sessions of other data folders"
+        )
     if not left:
         yield ok("No process was left behind")
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from acp_agent.doctor.findings import Checked, Finding, State, problem, skipped
 from acp_agent.doctor.situation import Check, Situation
+
+STOP_SECONDS: Final = 5.0
+"""How long a check that is given up may take to end what it has begun."""
 
 _ROOT = Path(__file__).parents[2]
 _PACKAGES = (_ROOT / "acp_agent", _ROOT / "sessions")
@@ -54,12 +57,18 @@ def _findings(check: Check, situation: Situation, deadline: float) -> list[Findi
             arriving.put(_unexpected(error))
         arriving.put(None)
 
-    threading.Thread(target=work, name=f"check {check.name}", daemon=True).start()
+    thread = threading.Thread(target=work, name=f"check {check.name}", daemon=True)
     found: list[Finding] = []
-    with contextlib.suppress(queue.Empty):
+    try:
+        thread.start()
         while finding := arriving.get(timeout=max(deadline - time.monotonic(), 0.001)):
             found.append(finding)
         return found
+    except queue.Empty:
+        _stop(situation, thread)
+    except BaseException:  # such as a person who has waited enough
+        _stop(situation, thread)
+        raise
     found.append(
         problem(
             f"This was not finished after {check.seconds:.0f} s.",
@@ -67,6 +76,13 @@ def _findings(check: Check, situation: Situation, deadline: float) -> list[Findi
         )
     )
     return found
+
+
+def _stop(situation: Situation, thread: threading.Thread) -> None:
+    """Have a check that is given up end what it has begun, if it has said how."""
+    if situation.stopping is not None:
+        situation.stopping()
+        thread.join(STOP_SECONDS)
 
 
 def _unexpected(error: Exception) -> Finding:

@@ -52,12 +52,15 @@ class Page:
         ):
             number = count(checked, state)
             if number or state is State.PROBLEM:
-                parts.append(f"{number or 'no'} {one if number == 1 else many}")
+                parts.append(_number(number, one, many))
         worst = max((each.state for each in checked), key=list(State).index, default=State.OK)
         ms = sum(each.ms for each in checked)
         self.console.print()
         self.console.print(
-            Text(f"{len(checked)} checks in {ms / 1000:.1f} s: {', '.join(parts)}.", style=_STYLES[worst]),
+            Text(
+                f"{_number(len(checked), 'check', 'checks')} in {ms / 1000:.1f} s: {', '.join(parts)}.",
+                style=_STYLES[worst],
+            ),
         )
 
     def _show(self, name: str, finding: Finding) -> None:
@@ -85,6 +88,10 @@ class Page:
         except UnicodeEncodeError:
             return False
         return True
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number or 'no'} {one if number == 1 else many}"
 
 
 def console_for(file: IO[str]) -> Console:

@@ -52,6 +52,7 @@ class Situation:
         deep: whether every session is verified.
         tell: is told what a long check is at.
         spawn: starts agents, if not as usual.
+        stopping: is called when a check is given up that has something to end.
     """
 
     look: Look
@@ -60,6 +61,7 @@ class Situation:
     deep: bool = False
     tell: Callable[[str], None] = field(default=_nobody)
     spawn: Spawn | None = None
+    stopping: Callable[[], object] | None = None
 
     @property
     def settings(self) -> Settings:

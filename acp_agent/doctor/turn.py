@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -48,7 +48,9 @@ def offline_turn(situation: Situation) -> Iterator[Finding]:
     spawn = situation.spawn or _spawner(situation.environment)
     with _folder() as folder:
         try:
-            yield ok(asyncio.run(_turns(folder, spawn)))
+            yield ok(asyncio.run(_stoppable(situation, _turns(folder, spawn))))
+        except asyncio.CancelledError:
+            return
         except TimeoutError:
             yield _failed(f"it was not done after {SECONDS:.0f} s")
         except AgentDied as died:
@@ -58,7 +60,8 @@ def offline_turn(situation: Situation) -> Iterator[Finding]:
         except RpcError as error:
             data = error.data if isinstance(error.data, dict) else {}
             details = str(data.get("details") or "")
-            yield _failed(f"the agent answered: {error.message} {details}".strip(), private=(details,))
+            said = f"{error.message} {details}".rstrip(" .")
+            yield _failed(f"the agent answered: {said}", private=(details.rstrip("."),))
         except (AgentStartError, FieldError, _Wrong) as error:
             yield _failed(str(error).rstrip("."))
 
@@ -70,6 +73,16 @@ def _failed(why: str, *, private: tuple[str, ...] = ()) -> Finding:
         " what it writes.",
         private=private,
     )
+
+
+async def _stoppable(situation: Situation, turns: Coroutine[None, None, str]) -> str:
+    """The turns, which are cut if the check is given up."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(turns)
+    situation.stopping = lambda: loop.call_soon_threadsafe(task.cancel)
+    try:
+        return await task
+    finally:
+        situation.stopping = None
 
 
 async def _turns(folder: Path, spawn: Spawn) -> str:

@@ -9,6 +9,8 @@ from http.client import BadStatusLine
 from threading import Event
 
 import pytest
+from websockets.proxy import get_proxy
+from websockets.uri import parse_uri
 
 from acp_agent import models
 from acp_agent.doctor import access, situation
@@ -229,6 +231,29 @@ def test_an_address_with_a_user_name(machine: Machine) -> None:
 )
 def test_errors_that_need_another_network(error: Exception, said: str) -> None:
     assert said in access.why(error, openai=False)[0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "state"),
+    [
+        ({}, State.OK),
+        ({"ftp_proxy": "http://p:1"}, State.OK),
+        ({"https_proxy": "http://p:1"}, State.PROBLEM),
+        ({"HTTP_PROXY": "http://p:1"}, State.PROBLEM),
+        ({"socks_proxy": "socks5://p:1"}, State.PROBLEM),
+        ({"https_proxy": "http://p:1", "no_proxy": "127.0.0.1"}, State.OK),
+        ({"https_proxy": "http://p:1", "no_proxy": "localhost"}, State.PROBLEM),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, State.OK),
+    ],
+)
+def test_a_proxy_between_the_agent_and_its_harness(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], state: State
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert machine.check("proxy").state is state
+    used = get_proxy(parse_uri("ws://127.0.0.1:1234/"))
+    assert (used is not None) == (state is State.PROBLEM), "it is what the SDK's library does"
 
 
 def test_a_proxy_is_told_and_one_before_this_machine_is_a_warning(

@@ -207,7 +207,9 @@ def test_a_disk_that_takes_nothing(machine: Machine, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("tempfile.mkdtemp", refuses)
     for name in PROBES:
-        assert os.strerror(errno.EROFS) in worst(machine.check(name)).found, name
+        found = worst(machine.check(name))
+        assert found.found.endswith(f"{os.strerror(errno.EROFS)}."), name
+        assert "--data-dir" in str(found.remedy)
 
 
 def test_sqlite_without_a_write_ahead_log(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from threading import Event
 
 import pytest
@@ -59,6 +62,25 @@ def test_a_check_that_hangs_is_left_with_what_it_has_found(machine: Machine) -> 
     release.set()
     assert [finding.state for finding in found.findings] == [State.OK, State.PROBLEM]
     assert other.state is State.OK
+
+
+@pytest.mark.parametrize("person", [False, True], ids=["time", "a person"])
+def test_what_is_given_up_ends_what_it_has_begun(machine: Machine, person: bool) -> None:
+    ended = Event()
+
+    def begins(situation: Situation) -> Iterator[Finding]:
+        stopped = Event()
+        situation.stopping = stopped.set
+        if person:
+            os.kill(os.getpid(), signal.SIGINT)
+        stopped.wait(60)
+        ended.set()
+        yield from ()
+
+    checks = [Check("begins", "group", "it", begins, seconds=60.0 if person else 0.05)]
+    with pytest.raises(KeyboardInterrupt) if person else nullcontext():
+        list(runner.run(checks, machine.situation()))
+    assert ended.is_set()
 
 
 def test_what_needs_something_that_is_bad_is_left_out(machine: Machine) -> None:

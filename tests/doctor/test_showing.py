@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -91,7 +96,30 @@ def normal(text: str, machine: Machine) -> str:
     text = re.sub(r"All \d+ packages", "All N packages", text)
     text = re.sub(r"(google-antigravity|agent-client-protocol) \d+\.\d+\.\d+", r"\1 VERSION", text)
     text = re.sub(r"The data folder is on \w+", "The data folder is on KIND", text)
-    return re.sub(r".*processes? belong to sessions of other data folders\n", "", text)
+    return re.sub(r".*process(es)? belongs? to .* data folders?\n", "", text)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_being_looked_at_is_shown_on_a_terminal(machine: Machine, as_json: bool) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "acp_agent", "doctor", "--check", "python", *(["--json"] if as_json else [])]
+    with open(ours, "rb", 0) as terminal:  # noqa: PTH123
+        # With --json, what is for programs goes to a program, and the person watches standard error.
+        output = subprocess.PIPE if as_json else theirs
+        environment = {**os.environ, "TERM": "xterm"}
+        process = subprocess.Popen(command, stdin=theirs, stdout=output, stderr=theirs, env=environment)
+        os.close(theirs)
+        written, _ = process.communicate(timeout=60)
+        seen = b""
+        with suppress(OSError):  # Linux says so at the end of a terminal
+            while piece := terminal.read(4096):
+                seen += piece
+    assert process.returncode == 0
+    assert b"Checking the version of Python" in seen
+    if as_json:
+        assert json.loads(written)["state"] == "ok"
+    else:
+        assert b"1 check in" in seen
 
 
 def test_one_check_and_all_but_one(machine: Machine) -> None:

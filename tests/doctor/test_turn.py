@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,25 @@ def test_an_agent_that_never_answers_is_killed(machine: Machine, monkeypatch: py
 
     assert "it was not done after 0 s" in worst(with_agent(machine, spawn)).found
     assert children[0].poll() is not None
+
+
+def test_a_check_that_is_given_up_leaves_no_agent_and_no_folder(machine: Machine) -> None:
+    (machine.root / "steps.json").write_text(json.dumps([[*BEGIN, ["await", "never"]]]), encoding="utf-8")
+    children: list[subprocess.Popen[bytes]] = []
+    folders: list[Path] = []
+
+    def spawn(_: tuple[str, ...], cwd: Path) -> Child:
+        children.append(started([str(SCRIPTED), str(machine.root)], cwd))
+        folders.append(cwd.parent)
+        return children[0]
+
+    situation = machine.situation()
+    situation.spawn = spawn
+    (check,) = checks.chosen(["offline-turn"], [], deep=False)
+    (done,) = runner.run([replace(check, seconds=1.0)], situation)
+    assert worst(done).found == "This was not finished after 1 s."
+    assert children[0].poll() is not None
+    assert not folders[0].exists()
 
 
 def started(arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
