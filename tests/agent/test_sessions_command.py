@@ -18,7 +18,8 @@ from acp_agent.chat.rpc import PeerGone
 from acp_agent.cli import main
 from acp_agent.offline.model_request import Message, ModelRequest
 from acp_agent.sessions_command import output
-from sessions.timeline import CUT_NOTE
+from sessions.store import Store, new_session_id
+from sessions.timeline import CUT_NOTE, INTENT
 from tests.agent.driver import Json, World
 from tests.agent.proof import QUESTION, ask_model, promise_holds, prompts
 
@@ -48,6 +49,17 @@ def refusal(world: World, *arguments: str) -> str:
     assert len(lines) == 1
     assert lines[0].startswith("Error: ")
     return lines[0].removeprefix("Error: ")
+
+
+async def test_a_restore_that_was_cut_is_shown(world: World) -> None:
+    session_id = new_session_id()
+    with Store(world.data_dir).create(session_id, cwd=str(world.workspace)) as session:
+        assert result(world, "show", session_id)["restoring"] is False
+        (session.folder / INTENT).touch()
+    assert result(world, "show", session_id)["restoring"] is True
+    assert re.search(
+        r"^restore +cut; the next load finishes it$", run(world, "show", session_id).stdout, re.MULTILINE
+    )
 
 
 async def five_turns(world: World) -> str:
