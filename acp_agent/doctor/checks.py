@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from acp_agent.doctor import access, configuration, folder, processes, stores, turn, versions
+from acp_agent.doctor import access, configuration, folder, ides, processes, stores, turn, versions
 from acp_agent.doctor.situation import Check
 
 CHECKS: Final = (
@@ -30,6 +30,7 @@ CHECKS: Final = (
     Check("open-sessions", "processes", "the sessions that are open", processes.open_sessions, seconds=60.0),
     Check("leftovers", "processes", "the processes that were left", processes.left_running),
     Check("private-files", "processes", "the private files that were left", processes.private_files),
+    Check("ides", "IDEs", "the settings of IDEs", ides.configurations, seconds=60.0),
     Check(
         "offline-turn",
         "all together",

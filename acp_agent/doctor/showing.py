@@ -37,7 +37,7 @@ class Page:
             if self._group:
                 self.console.print()
             self._group = checked.group
-            self.console.print(Text(checked.group.capitalize(), style="bold"))
+            self.console.print(Text(checked.group[0].upper() + checked.group[1:], style="bold"))
         for finding in checked.findings:
             self._show(checked.name, finding)
 

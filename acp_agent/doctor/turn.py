@@ -91,7 +91,7 @@ async def _turns(folder: Path, spawn: Spawn) -> str:
     workspace.mkdir()
     settings.touch()
     command = (sys.executable, "-m", "acp_agent", "--config", str(settings), "--data-dir", str(folder / "data"))
-    listener = _Listener()
+    listener = Hearing()
     times: list[str] = []
     agents: list[Agent] = []
     try:
@@ -115,6 +115,8 @@ async def _turns(folder: Path, spawn: Spawn) -> str:
             if not agent.ending.done():
                 agent.kill()
             await agent.ended()
+    if listener.garbled:
+        raise _Wrong("the agent writes something that is no ACP to its standard output")
     seen = _SEEN.search(listener.text)
     if seen is None or seen[1] != "2":
         raise _Wrong(f"after a kill the model sees {seen[1] if seen else 'none'} of 2 messages")
@@ -130,22 +132,26 @@ async def _turn(agent: Agent, session_id: str) -> None:
         raise _Wrong(f"the turn is not durable: {why}")
 
 
-class _Listener:
-    """What the agent says by itself."""
+class Hearing:
+    """Keeps the text of an agent, grants it nothing, and notes whether it writes what is no ACP."""
 
     def __init__(self) -> None:
         self.text = ""
+        self.garbled = False
 
     def updated(self, session_id: str, update: JsonObject) -> None:
+        """Part of `acp_agent.chat.agent.Listener`."""
         content = update.get("content")
         if update.get("sessionUpdate") == "agent_message_chunk" and isinstance(content, dict):
             self.text += str(content.get("text", ""))
 
     async def asked(self, question: PermissionQuestion) -> str | None:
+        """Part of `acp_agent.chat.agent.Listener`."""
         return None
 
     def complained(self, complaint: str) -> None:
-        raise FieldError(complaint)
+        """Part of `acp_agent.chat.agent.Listener`."""
+        self.garbled = True
 
 
 @contextmanager

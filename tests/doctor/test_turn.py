@@ -113,6 +113,10 @@ def loaded(report: JsonObject | None, seen: int) -> Life:
             [[*NEW, *answered(DURABLE)], loaded({**REPORT, "turnsInContext": 0, "summary": "It is new."}, 1)],
             "after a kill the report says It is new",
         ),
+        (
+            [[*NEW, ["raw", "a stray print\n"], *answered(DURABLE)], loaded(REPORT, 2)],
+            "the agent writes something that is no ACP to its standard output",
+        ),
         ([[*NEW, *answered(DURABLE)], loaded(None, 2)], "after a kill the report says nothing"),
         (
             [[*NEW, *answered({**DURABLE, "durable": False, "reason": "the disk is full"})]],
