@@ -98,7 +98,7 @@ def of_session(folder: Path) -> Health:
         salvaging=path.name == SALVAGED_NAME,
         busy=busy,
         bytes=size_on_disk(folder),
-        aside=size_on_disk(folder / "aside") if (folder / "aside").is_dir() else 0,
+        aside=sum(map(size_on_disk, (folder / "aside").glob("*"))),
     )
 
 

@@ -62,6 +62,7 @@ def test_every_state_of_a_session(store: Store, tmp_path: Path) -> None:
     assert (well.summary.turns, well.summary.outcome) == (1, Outcome.RECOVERED)
     assert dict(well.rows)["checkpoint"] == 1
     assert 0 < well.aside < well.bytes
+    assert [each.aside for name, each in looked.items() if name != "well"] == [0] * 6
     assert looked["damaged"].problem == "file is not a database"
     assert looked["missing"].problem == "store.db is missing"
     assert looked["copy"].problem == f"it is the store of session {ids['well']}"
