@@ -2,7 +2,7 @@
 
 Windows has no permission bits: what lies in a user's profile is kept from others by the lists that its folders
 hand down, so nothing is taken from others there. It translates line ends unless it is told not to, cannot read at
-a place without moving there, and lets nobody replace a file that is open.
+a place without moving there, lets nobody replace a file that is open, and keeps no time of the last change.
 """
 
 from __future__ import annotations
@@ -71,6 +71,17 @@ if sys.platform == "win32":
         """How many bytes a file takes up on the disk; here, how long it is."""
         return found.st_size
 
+    def changed_ns(found: os.stat_result) -> int:
+        """When a file or folder changed last, in ns since 1970; of a file that is open, maybe an earlier time."""
+        return found.st_mtime_ns
+
+    def stamp(found: os.stat_result) -> tuple[int, ...] | None:
+        """What no write leaves as it is, None if there is no such thing.
+
+        There is none here: the time of a write may be put off until the file is closed, and a database is open.
+        """
+        return None
+
 else:
 
     def open_to_read(path: Path) -> int:
@@ -111,3 +122,11 @@ else:
     def space(found: os.stat_result) -> int:
         """How many bytes a file takes up on the disk."""
         return found.st_blocks * 512
+
+    def changed_ns(found: os.stat_result) -> int:
+        """When a file or folder changed last, in ns since 1970, as the system says; nobody can set it."""
+        return found.st_ctime_ns
+
+    def stamp(found: os.stat_result) -> tuple[int, ...] | None:
+        """What no write leaves as it is, None if there is no such thing."""
+        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
