@@ -25,10 +25,12 @@ $(STAMP): requirements.lock pyproject.toml
 try: setup  ## run the agent with the offline model in the terminal client (a fixed script without a terminal)
 	$(BIN)/acp-agent chat --offline
 
-check: setup  ## formatting, lint, types and import contracts
+check: setup  ## formatting, lint, types (as on Linux, macOS and Windows) and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin -p acp_agent -p sessions --cache-dir .mypy_cache/darwin
+	$(BIN)/mypy --platform win32 -p acp_agent -p sessions --cache-dir .mypy_cache/win32 --follow-imports silent --exclude 'chat/(interactive|keyboard)\.py$$'
 	$(BIN)/lint-imports
 
 test: check  ## the checks, then the whole test suite

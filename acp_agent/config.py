@@ -14,12 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
 from acp_agent import credentials
 from acp_agent.options import Mode
 from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
+from acp_agent.system import paths
 from sessions.outcomes import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
 
@@ -163,7 +162,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
     Raises:
         BadSettings: the file cannot be read, or a name or value is not understood.
     """
-    values: dict[str, Any] = {"data_dir": platformdirs.user_data_path("acp-agent", appauthor=False)}
+    values: dict[str, Any] = {"data_dir": paths.data()}
     origin: dict[str, str] = {}
     for source, found in (
         ("the configuration file", _file(flags.get("config"), environment)),
@@ -218,7 +217,7 @@ def needs_kept_key(settings: Settings, environment: Mapping[str, str]) -> bool:
 
 def _file(flag: object, environment: Mapping[str, str]) -> dict[str, object]:
     named = flag if isinstance(flag, str) else environment.get(CONFIG_VARIABLE)
-    default = platformdirs.user_config_path("acp-agent", appauthor=False) / "config.toml"
+    default = paths.configuration() / "config.toml"
     path = Path(named) if named else default
     try:
         path = path.expanduser()

@@ -1,0 +1,33 @@
+"""The folders that each system has for a program's data, settings and files that live as long as a login.
+
+They are the choice of `platformdirs`: `XDG_…` variables, `~/.local/share` and `~/.config` on Linux, `~/Library` on
+macOS, `%LOCALAPPDATA%` on Windows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+_NAME: Final = "acp-agent"
+
+
+def data() -> Path:
+    """Where sessions are kept, if nothing else is said."""
+    return platformdirs.user_data_path(_NAME, appauthor=False)
+
+
+def configuration() -> Path:
+    """Where the settings are, and a key that no keyring keeps."""
+    return platformdirs.user_config_path(_NAME, appauthor=False)
+
+
+def runtime() -> Path:
+    """Where files are that hold secrets and are removed when they have been used."""
+    with warnings.catch_warnings():
+        # That there is another folder where the system names none is nothing to tell a client's log.
+        warnings.simplefilter("ignore")
+        return platformdirs.user_runtime_path(_NAME, appauthor=False)
