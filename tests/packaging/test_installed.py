@@ -130,14 +130,18 @@ def python(version: str) -> str:
     return str(beside[-1])
 
 
-@pytest.mark.parametrize("what", ["the tree", "the wheel"])
-def test_uvx(place: Place, wheel: Path, what: str) -> None:
-    source = ROOT if what == "the tree" else wheel
+@pytest.fixture(params=["tree", "wheel"])
+def source(request: pytest.FixtureRequest, wheel: Path) -> Path:
+    """What is installed."""
+    return ROOT if request.param == "tree" else wheel
+
+
+def test_uvx(place: Place, source: Path) -> None:
     place.proves(HERE / "uvx", "--from", source, "acp-agent")
 
 
-def test_pipx(place: Place, wheel: Path) -> None:
-    place.run(HERE / "pipx", "install", wheel)
+def test_pipx(place: Place, source: Path) -> None:
+    place.run(HERE / "pipx", "install", source)
     place.proves(place.home / ".local" / "bin" / "acp-agent")
     place.run(HERE / "pipx", "uninstall", "antigravity-acp-agent")
     assert sorted(_of_the_agent(place.home)) == []

@@ -162,6 +162,16 @@ def _close(child: subprocess.Popen[bytes]) -> None:
         pipe.close()
 
 
+def test_a_program_may_be_given_its_environment(tmp_path: Path, system: str) -> None:
+    line = "import os; print(sorted(os.environ))"
+    child = branch(processes, system).start(
+        (sys.executable, "-I", "-c", line), tmp_path, {"ONE": "1", "LC_ALL": "C"}
+    )
+    assert child.stdout.readline() == b"['LC_ALL', 'ONE']\n"
+    assert child.wait() == 0
+    _close(child)
+
+
 def test_a_program_that_is_not_there_is_an_error(tmp_path: Path, system: str) -> None:
     with pytest.raises(FileNotFoundError):
         branch(processes, system).start((str(tmp_path / "none"),), tmp_path)
@@ -173,6 +183,12 @@ def test_folders_are_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert paths.data() == tmp_path / "DATA_HOME" / "acp-agent"
     assert paths.configuration() == tmp_path / "CONFIG_HOME" / "acp-agent"
     assert paths.runtime() == tmp_path / "RUNTIME_DIR" / "acp-agent"
+
+
+def test_where_the_settings_of_google_cloud_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert paths.google_cloud({}) == Path("/home/ada/.config/gcloud")
+    assert branch(paths, "windows").google_cloud({"APPDATA": "/appdata"}) == Path("/appdata/gcloud")
 
 
 def test_no_runtime_folder_is_nothing_to_warn_of(
