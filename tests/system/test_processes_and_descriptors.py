@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,6 +99,25 @@ def _until(act: Callable[[], Result], wait: Callable[[], None]) -> Result:
 def test_the_signals_that_end_the_agent(system: str) -> None:
     ending = branch(signals, system).ENDING
     assert ending == ((signal.SIGTERM, signal.SIGINT) if system == "here" else (signal.SIGINT, signal.SIGUSR2))
+
+
+def test_the_signals_of_a_terminal_are_told_on_the_loop_and_left_as_they_were(system: str) -> None:
+    ending = (signal.SIGTERM, signal.SIGHUP) if system == "here" else (signal.SIGUSR2,)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending)}
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen() -> None:
+        loop = asyncio.get_running_loop()
+        told = {word: partial(heard.put_nowait, word) for word in ("interrupt", "end")}
+        with branch(signals, system).in_terminal(loop, interrupt=told["interrupt"], end=told["end"]):
+            for number in (signal.SIGINT, *ending, signal.SIGINT):
+                signal.raise_signal(number)
+                expected = "interrupt" if number == signal.SIGINT else "end"
+                assert await asyncio.wait_for(heard.get(), 30) == expected
+
+    with asyncio.Runner() as runner:  # which has a handler of its own for SIGINT meanwhile
+        runner.run(listen())
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 FAMILY = """
