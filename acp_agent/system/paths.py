@@ -6,13 +6,27 @@ macOS, `%LOCALAPPDATA%` on Windows.
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
 _NAME: Final = "acp-agent"
+
+if sys.platform == "win32":
+
+    def google_cloud(environment: Mapping[str, str]) -> Path:
+        """Where `gcloud` keeps its settings and credentials, if no variable of its own says otherwise."""
+        return Path(environment.get("APPDATA", "")) / "gcloud"
+
+else:
+
+    def google_cloud(environment: Mapping[str, str]) -> Path:
+        """Where `gcloud` keeps its settings and credentials, if no variable of its own says otherwise."""
+        return Path.home() / ".config" / "gcloud"
 
 
 def data() -> Path:

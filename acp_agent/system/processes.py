@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -57,8 +58,10 @@ if sys.platform == "win32":
 
     import psutil
 
-    def start(command: tuple[str, ...], cwd: Path) -> Child:
+    def start(command: tuple[str, ...], cwd: Path, environment: Mapping[str, str] | None = None) -> Child:
         """Start a command in a folder, as the leader of a group, with three pipes for an event loop.
+
+        Its environment is this process's unless it is given one.
 
         Raises:
             OSError: it cannot be started.
@@ -66,6 +69,7 @@ if sys.platform == "win32":
         return windows_utils.Popen(
             command,
             cwd=cwd,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -90,8 +94,10 @@ if sys.platform == "win32":
 
 else:
 
-    def start(command: tuple[str, ...], cwd: Path) -> Child:
+    def start(command: tuple[str, ...], cwd: Path, environment: Mapping[str, str] | None = None) -> Child:
         """Start a command in a folder, as the leader of a group, with three pipes for an event loop.
+
+        Its environment is this process's unless it is given one.
 
         Raises:
             OSError: it cannot be started.
@@ -99,6 +105,7 @@ else:
         return subprocess.Popen(
             command,
             cwd=cwd,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

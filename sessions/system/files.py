@@ -38,6 +38,10 @@ if sys.platform == "win32":
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         return open_to_read(path)
 
+    def open_to_append(path: Path, mode: int) -> int:
+        """A descriptor of a file, made with this mode if there is none, that writes to its end. Raises OSError."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT, mode)
+
     def read_at(handle: int, size: int, place: int) -> bytes:
         """Up to `size` bytes from a place in a file; the descriptor is used by one thread only. Raises OSError."""
         os.lseek(handle, place, os.SEEK_SET)
@@ -66,6 +70,14 @@ if sys.platform == "win32":
 
     def shut_others_out(path: Path) -> None:
         """Take from others what they may do with a file or folder; a link is left alone. Raises OSError."""
+
+    def other_owner(found: os.stat_result) -> int | None:
+        """The number of the user that a file belongs to if that is another, None if not; nothing says so here."""
+        return None
+
+    def files_left(folder: Path) -> int | None:
+        """How many more files can be made there, None if they are not counted, as here. Raises OSError."""
+        return None
 
     def space(found: os.stat_result) -> int:
         """How many bytes a file takes up on the disk; here, how long it is."""
@@ -97,6 +109,13 @@ else:
         """
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
+    def open_to_append(path: Path, mode: int) -> int:
+        """A descriptor of a file, made with this mode if there is none, that writes to its end.
+
+        A pipe that nobody reads is refused, not waited for. Raises OSError.
+        """
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+
     def read_at(handle: int, size: int, place: int) -> bytes:
         """Up to `size` bytes from a place in a file; the descriptor is used by one thread only. Raises OSError."""
         return os.pread(handle, size, place)
@@ -118,6 +137,15 @@ else:
         found = path.lstat()
         if not stat.S_ISLNK(found.st_mode) and others_may(found):
             path.chmod(stat.S_IMODE(found.st_mode) & 0o700)
+
+    def other_owner(found: os.stat_result) -> int | None:
+        """The number of the user that a file belongs to if that is another, None if not."""
+        return None if found.st_uid == os.geteuid() else found.st_uid
+
+    def files_left(folder: Path) -> int | None:
+        """How many more files can be made there, None if the file system does not count them. Raises OSError."""
+        counted = os.statvfs(folder)
+        return counted.f_favail if counted.f_files else None
 
     def space(found: os.stat_result) -> int:
         """How many bytes a file takes up on the disk."""

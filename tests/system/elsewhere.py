@@ -75,6 +75,10 @@ def windows_modules() -> dict[str, ModuleType]:
     return {"msvcrt": msvcrt, "asyncio.windows_utils": utils}
 
 
-def _started(command: tuple[str, ...], *, creationflags: int, cwd: Path, **pipes: int) -> subprocess.Popen[bytes]:
+def _started(
+    command: tuple[str, ...], *, creationflags: int, cwd: Path, env: Mapping[str, str] | None, **pipes: int
+) -> subprocess.Popen[bytes]:
     assert creationflags == ON_WINDOWS[subprocess]["CREATE_NEW_PROCESS_GROUP"]
-    return subprocess.Popen(command, cwd=cwd, stdin=pipes["stdin"], stdout=pipes["stdout"], stderr=pipes["stderr"])
+    return subprocess.Popen(
+        command, cwd=cwd, env=env, stdin=pipes["stdin"], stdout=pipes["stdout"], stderr=pipes["stderr"]
+    )

@@ -13,14 +13,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLATFORM_MODULES = frozenset(
-    {"_winapi", "ctypes", "fcntl", "grp", "msvcrt", "platform", "platformdirs", "posix", "pty", "pwd", "readline",
+    {"_winapi", "ctypes", "fcntl", "grp", "msvcrt", "platformdirs", "posix", "pty", "pwd", "readline",
      "resource", "select", "syslog", "termios", "tty", "winreg"}
 )  # fmt: skip
-"""Modules that some system has not, or that say which one it is."""
+"""Modules that some system has not."""
 
 PLATFORM_NAMES = {
-    "sys": r"platform|getwindowsversion",
-    "os": r"name|uname|(get|set)[e]?[ug]id|fork|kill|killpg|[gs]etpgid|setsid|chmod|chown|umask|f?sync|fdatasync|"
+    "sys": r"getwindowsversion",
+    "os": r"(get|set)[e]?[ug]id|fork|kill|killpg|[gs]etpgid|setsid|fchmod|statvfs|chown|umask|f?sync|fdatasync|"
     r"p(read|write)|pidfd_open|set_blocking|sysconf|wait(id|pid)|O_(BINARY|CLOEXEC|DIRECTORY|NO\w+)",
     "signal": r"(SIG|CTRL_)\w+|pthread_kill|setitimer|alarm",
     "subprocess": r"CREATE_\w+|STARTUPINFO",
@@ -28,7 +28,7 @@ PLATFORM_NAMES = {
 """Names of other modules that differ between systems, as patterns."""
 
 PLATFORM_METHODS = frozenset(
-    {"add_reader", "add_writer", "add_signal_handler", "chmod", "remove_signal_handler", "st_blocks", "st_ctime",
+    {"add_reader", "add_writer", "add_signal_handler", "remove_signal_handler", "st_blocks", "st_ctime",
      "st_ctime_ns"}
 )  # fmt: skip
 """Attributes that not every system has, or that mean something else there, whatever they are attributes of."""
@@ -39,22 +39,28 @@ PLATFORM_ARGUMENTS = frozenset({"creationflags", "pass_fds", "preexec_fn", "proc
 TERMINAL = {"acp_agent/chat/interactive.py", "acp_agent/chat/keyboard.py"}
 
 
+NAMES_OF_SYSTEMS = {
+    "sys": r"platform",
+    "os": r"name|uname",
+    "platform": r"system|uname|platform|win32_\w+|mac_ver",
+}
+"""Names that say which system it is. They may be told, to a person or a function; nothing is chosen by them."""
+
+
 def findings(source: str) -> Iterator[str]:
     """What in a module's source differs between systems."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    told = set(_told(tree))
+    for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
                 yield from (name.name for name in names if name.name.partition(".")[0] in PLATFORM_MODULES)
             case ast.ImportFrom(module=str(module), level=0, names=names):
                 if module.partition(".")[0] in PLATFORM_MODULES:
                     yield module
-                yield from (
-                    f"{module}.{name.name}"
-                    for name in names
-                    if re.fullmatch(PLATFORM_NAMES.get(module, r"(?!)"), name.name)
-                )
-            case ast.Attribute(value=ast.Name(id=module), attr=name) if re.fullmatch(
-                PLATFORM_NAMES.get(module, r"(?!)"), name
+                yield from (f"{module}.{name.name}" for name in names if _differs(module, name.name))
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if (
+                _differs(module, name) and node not in told
             ):
                 yield f"{module}.{name}"
             case ast.Attribute(attr=name) if name in PLATFORM_METHODS:
@@ -63,6 +69,27 @@ def findings(source: str) -> Iterator[str]:
                 if isinstance(func, ast.Name) and func.id in ("getattr", "hasattr"):
                     yield from _asked(ast.unparse(node))
                 yield from (word.arg for word in keywords if word.arg in PLATFORM_ARGUMENTS)
+
+
+def _differs(module: str, name: str) -> bool:
+    return any(re.fullmatch(names.get(module, r"(?!)"), name) for names in (PLATFORM_NAMES, NAMES_OF_SYSTEMS))
+
+
+def _told(tree: ast.Module) -> Iterator[ast.expr]:
+    """The names of systems in arguments of calls and in values of dictionaries."""
+    for node in ast.walk(tree):
+        values: list[ast.expr] = []
+        match node:
+            case ast.Call(args=args, keywords=keywords):
+                values = [*args, *(word.value for word in keywords)]
+            case ast.Dict():
+                values = node.values
+        for value in values:
+            match value.func if isinstance(value, ast.Call) and not value.args else value:
+                case ast.Attribute(value=ast.Name(id=module), attr=name) as said if re.fullmatch(
+                    NAMES_OF_SYSTEMS.get(module, r"(?!)"), name
+                ):
+                    yield said
 
 
 def _asked(call: str) -> Iterator[str]:
@@ -87,6 +114,16 @@ def test_only_the_system_packages_know_on_which_system_they_run() -> None:
     assert found == {}
 
 
+def test_the_page_has_every_module_that_knows() -> None:
+    page = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
+    modules = {
+        path.relative_to(ROOT).with_suffix("").as_posix()
+        for path in sources()
+        if path.parent.name == "system" and path.stem != "__init__"
+    }
+    assert set(re.findall(r"^\| `([a-z_]+/system/[a-z_]+)` \|", page, re.MULTILINE)) == modules
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -102,10 +139,14 @@ def test_only_the_system_packages_know_on_which_system_they_run() -> None:
         "getattr(os, 'O_NOFOLLOW', 0)",
         "hasattr(signal, 'SIGHUP')",
         "loop.add_signal_handler(2, f)",
-        "path.chmod(0o600)",
+        "os.fchmod(handle, 0o600)",
         "found.st_blocks",
         "Popen([], start_new_session=True)",
         "import platformdirs",
+        "here = sys.platform",
+        "x = 1 if platform.system() == 'Windows' else 2",
+        "match sys.platform:\n    case 'win32': pass",
+        "files = {'win32': 1}[sys.platform]",
     ],
 )
 def test_what_differs_is_found(source: str) -> None:
@@ -113,7 +154,17 @@ def test_what_differs_is_found(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["import os, signal, sys", "os.open(path, os.O_RDONLY)", "signal.Signals(9)", "sys.executable"]
+    "source",
+    [
+        "import os, signal, sys",
+        "os.open(path, os.O_RDONLY)",
+        "signal.Signals(9)",
+        "sys.executable",
+        "log('started', platform=sys.platform)",
+        "Machine(sys.platform, home)",
+        "x = {'system': platform.system()}",
+        "import platform",
+    ],
 )
 def test_what_does_not_differ_is_not_found(source: str) -> None:
     assert list(findings(source)) == []

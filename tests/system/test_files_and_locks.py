@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -53,6 +53,37 @@ def test_a_strange_pipe_is_not_waited_for(tmp_path: Path) -> None:
     handle = files.open_strange(tmp_path / "pipe")
     assert os.read(handle, 1) == b""
     os.close(handle)
+
+
+def test_lines_are_appended_to_what_is_there(tmp_path: Path, system: str) -> None:
+    path = tmp_path / "log"
+    for text in (b"one\n", b"two\n"):
+        handle = branch(files, system).open_to_append(path, 0o600)
+        os.write(handle, text)
+        os.close(handle)
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError) as caught:
+        files.open_to_append(tmp_path / "pipe", 0o600)
+    assert caught.value.errno == errno.ENXIO
+
+
+def test_whose_a_file_is_and_how_many_more_there_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = elsewhere.load(files.__name__, "win32")
+    own = tmp_path.stat()
+    assert files.other_owner(own) is None
+    monkeypatch.setattr(os, "geteuid", lambda: own.st_uid + 1)
+    assert files.other_owner(own) == own.st_uid
+    assert there.other_owner(own) is None
+    for total, expected in ((1000, 70), (0, None)):
+        named = SimpleNamespace(f_files=total, f_favail=70)
+        monkeypatch.setattr(os, "statvfs", lambda _, named=named: named)
+        assert files.files_left(tmp_path) == expected
+    assert there.files_left(tmp_path) is None
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path, system: str) -> None:

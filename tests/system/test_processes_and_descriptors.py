@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +101,25 @@ def test_the_signals_that_end_the_agent(system: str) -> None:
     assert ending == ((signal.SIGTERM, signal.SIGINT) if system == "here" else (signal.SIGINT, signal.SIGUSR2))
 
 
+def test_the_signals_of_a_terminal_are_told_on_the_loop_and_left_as_they_were(system: str) -> None:
+    ending = (signal.SIGTERM, signal.SIGHUP) if system == "here" else (signal.SIGUSR2,)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending)}
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen() -> None:
+        loop = asyncio.get_running_loop()
+        told = {word: partial(heard.put_nowait, word) for word in ("interrupt", "end")}
+        with branch(signals, system).in_terminal(loop, interrupt=told["interrupt"], end=told["end"]):
+            for number in (signal.SIGINT, *ending, signal.SIGINT):
+                signal.raise_signal(number)
+                expected = "interrupt" if number == signal.SIGINT else "end"
+                assert await asyncio.wait_for(heard.get(), 30) == expected
+
+    with asyncio.Runner() as runner:  # which has a handler of its own for SIGINT meanwhile
+        runner.run(listen())
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
 FAMILY = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
@@ -162,6 +183,16 @@ def _close(child: subprocess.Popen[bytes]) -> None:
         pipe.close()
 
 
+def test_a_program_may_be_given_its_environment(tmp_path: Path, system: str) -> None:
+    line = "import os; print(sorted(os.environ))"
+    child = branch(processes, system).start(
+        (sys.executable, "-I", "-c", line), tmp_path, {"ONE": "1", "LC_ALL": "C"}
+    )
+    assert child.stdout.readline() == b"['LC_ALL', 'ONE']\n"
+    assert child.wait() == 0
+    _close(child)
+
+
 def test_a_program_that_is_not_there_is_an_error(tmp_path: Path, system: str) -> None:
     with pytest.raises(FileNotFoundError):
         branch(processes, system).start((str(tmp_path / "none"),), tmp_path)
@@ -173,6 +204,12 @@ def test_folders_are_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert paths.data() == tmp_path / "DATA_HOME" / "acp-agent"
     assert paths.configuration() == tmp_path / "CONFIG_HOME" / "acp-agent"
     assert paths.runtime() == tmp_path / "RUNTIME_DIR" / "acp-agent"
+
+
+def test_where_the_settings_of_google_cloud_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert paths.google_cloud({}) == Path("/home/ada/.config/gcloud")
+    assert branch(paths, "windows").google_cloud({"APPDATA": "/appdata"}) == Path("/appdata/gcloud")
 
 
 def test_no_runtime_folder_is_nothing_to_warn_of(
