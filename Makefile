@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash fuzz conformance test-clients lock clean
+.PHONY: help setup try test check bench crash fuzz conformance test-clients test-packages dist lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -25,10 +25,12 @@ $(STAMP): requirements.lock pyproject.toml
 try: setup  ## run the agent with the offline model in the terminal client (a fixed script without a terminal)
 	$(BIN)/acp-agent chat --offline
 
-check: setup  ## formatting, lint, types and import contracts
+check: setup  ## formatting, lint, types (as on Linux, macOS and Windows) and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin -p acp_agent -p sessions --cache-dir .mypy_cache/darwin
+	$(BIN)/mypy --platform win32 -p acp_agent -p sessions --cache-dir .mypy_cache/win32 --follow-imports silent --exclude 'chat/(interactive|keyboard)\.py$$'
 	$(BIN)/lint-imports
 
 test: check  ## the checks, then the whole test suite
@@ -50,8 +52,15 @@ test-clients: setup  ## run clients of others against the agent; needs npm, and 
 	@if command -v npm >/dev/null && command -v node >/dev/null; then $(BIN)/pytest -m clients tests/clients; \
 	else echo "SKIPPED: the clients of others were not run, since there is no Node or no npm here."; fi
 
+test-packages: setup  ## install the wheel in empty environments, as people do; needs the package index
+	@if $(BIN)/python -m pip index versions google-antigravity >/dev/null 2>&1; then $(BIN)/pytest -m packages tests/packaging; \
+	else echo "SKIPPED: the wheel was not installed anywhere, since the package index cannot be reached."; fi
+
+dist: setup  ## build the wheel and the source distribution into dist/
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/uv build --no-build-isolation --out-dir dist
+
 lock: setup  ## write requirements.lock anew from the ranges in pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -14,12 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
 from acp_agent import credentials
 from acp_agent.options import Mode
 from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
+from acp_agent.system import paths
 from sessions.outcomes import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
 
@@ -193,7 +192,7 @@ def look(flags: Mapping[str, object], environment: Mapping[str, str]) -> Look:
         in_file = _read_file(path, must_exist=must_exist)
     except BadSettings as error:
         problems.append(str(error))
-    values: dict[str, Any] = {"data_dir": _default_data_dir()}
+    values: dict[str, Any] = {"data_dir": paths.data()}
     origins: dict[str, str] = {}
     for source, found in (
         ("the configuration file", in_file),
@@ -202,7 +201,7 @@ def look(flags: Mapping[str, object], environment: Mapping[str, str]) -> Look:
     ):
         values.update(found)
         origins.update(dict.fromkeys(found, source))
-    read: dict[str, Any] = {"data_dir": _default_data_dir()}
+    read: dict[str, Any] = {"data_dir": paths.data()}
     for name, value in values.items():
         try:
             if name not in _READERS:
@@ -246,14 +245,10 @@ def needs_kept_key(settings: Settings, environment: Mapping[str, str]) -> bool:
     return not settings.offline and settings.base_url is None and credentials.in_environment(environment) is None
 
 
-def _default_data_dir() -> Path:
-    return platformdirs.user_data_path("acp-agent", appauthor=False)
-
-
 def _file(flag: object, environment: Mapping[str, str]) -> tuple[Path, bool]:
     """The configuration file, and whether it was asked for."""
     named = flag if isinstance(flag, str) else environment.get(CONFIG_VARIABLE)
-    default = platformdirs.user_config_path("acp-agent", appauthor=False) / "config.toml"
+    default = paths.configuration() / "config.toml"
     return (Path(named), True) if named else (default, False)
 
 

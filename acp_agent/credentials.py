@@ -14,16 +14,15 @@ import os
 import queue
 import re
 import stat
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import platformdirs
-
 from acp_agent.secret import Secret
+from acp_agent.system import paths
+from sessions.system import files
 
 if TYPE_CHECKING:
     from acp_agent.wire.errors import JsonObject
@@ -75,7 +74,7 @@ class Keeping:
 
 def key_file() -> Path:
     """Where the key is kept if there is no keyring."""
-    return platformdirs.user_config_path("acp-agent", appauthor=False) / "credentials"
+    return paths.configuration() / "credentials"
 
 
 def unfinished_file() -> Path:
@@ -130,7 +129,7 @@ def in_file() -> Secret | None:
     """
     path = key_file()
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        handle = files.open_strange(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -139,7 +138,7 @@ def in_file() -> Secret | None:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise KeyFileRefused(f"{path} is no file.")
-        if sys.platform != "win32" and stat.S_IMODE(found.st_mode) & 0o077:
+        if files.others_may(found):
             raise KeyFileRefused(f"The key in {path} is not used: others can read it. Run chmod 600 on the file.")
         text = file.read(1024)
     try:
@@ -275,17 +274,8 @@ def _in_time(ask: Callable[[], Result], seconds: float) -> Result | None:
 def _to_file(key: str) -> None:
     from sessions import durable  # noqa: PLC0415  (imports sqlite3, which reading a key does not need)
 
-    path, new = key_file(), unfinished_file()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new.unlink(missing_ok=True)
-    # Never readable for others, not even for a moment.
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"{key}\n")
-        file.flush()
-        os.fsync(handle)
-    new.replace(path)
-    durable.sync_folder(path.parent)
+    key_file().parent.mkdir(mode=durable.FOLDER_MODE, parents=True, exist_ok=True)
+    durable.write_file(key_file(), f"{key}\n".encode())
 
 
 def _remove_files() -> bool:

@@ -18,15 +18,12 @@ import os
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
-START_SECONDS: Final = 20.0
-"""How long a server may take to answer its first message."""
+ANSWER_SECONDS: Final = 20.0
+"""How long a server may take to answer what the harness asks of its own accord; a tool takes what it takes."""
 
 END_SECONDS: Final = 1.0
 """How long a server may take to end once its input is closed."""
@@ -43,23 +40,27 @@ _EMPTY: Final[dict[str, Message]] = {
     "prompts/list": {"prompts": []},
     "ping": {},
 }
-
-
-def runtime_folder() -> Path:
-    """Where the private files of all sessions lie, a folder each, outside every store."""
-    with warnings.catch_warnings():
-        # That there is another folder where the system names none is nothing to tell a client's log.
-        warnings.simplefilter("ignore")
-        return platformdirs.user_runtime_path("acp-agent", appauthor=False)
+_WAITED_FOR: Final = frozenset({"initialize", *_EMPTY})
+"""What a harness asks of its own accord, and waits for without end."""
 
 
 class Bridge:
-    """The messages of one harness, and what answers them."""
+    """The messages of one harness, and what answers them.
 
-    def __init__(self, name: str, status: Path, to_harness: Callable[[bytes], None]) -> None:
+    Args:
+        name: the server's, as the client gave it.
+        status: the file that is written if the server cannot be had.
+        to_harness: writes a line to the harness, from whatever thread.
+        patience: seconds, see `ANSWER_SECONDS`.
+    """
+
+    def __init__(
+        self, name: str, status: Path, to_harness: Callable[[bytes], None], *, patience: float = ANSWER_SECONDS
+    ) -> None:
         self._name = name
         self._status = status
         self._to_harness = to_harness
+        self._patience = patience
         self._lock = threading.Lock()
         self._open: dict[str, Message] = {}
         self._answered = False
@@ -72,6 +73,10 @@ class Bridge:
             if self.failure is None:
                 if message is not None and "method" in message and "id" in message:
                     self._open[json.dumps(message["id"])] = message
+                    if message["method"] in _WAITED_FOR:
+                        timer = threading.Timer(self._patience, self._fail_if_open, [message])
+                        timer.daemon = True
+                        timer.start()
                 return line
         if message is not None:
             self._answer(message)
@@ -112,10 +117,11 @@ class Bridge:
         for message in waiting:
             self._answer(message)
 
-    def check_started(self) -> None:
-        """Called when the server must have answered its first message."""
-        if not self._answered:
-            self.fail(f"it did not answer within {START_SECONDS:.0f} s")
+    def _fail_if_open(self, asked: Message) -> None:
+        with self._lock:
+            is_open = self._open.get(json.dumps(asked["id"])) is asked
+        if is_open:
+            self.fail(f"it did not answer {asked['method']} within {self._patience:.0f} s")
 
     def _answer(self, message: Message) -> None:
         if "id" not in message or "method" not in message:
@@ -168,9 +174,6 @@ def _stdio(bridge: Bridge, command: list[str], environment: dict[str, str]) -> N
         bridge.fail(f"{Path(command[0]).name} could not be started: {error.strerror}")
     if server is not None:
         threading.Thread(target=_read_server, args=(bridge, server), daemon=True).start()
-        timer = threading.Timer(START_SECONDS, bridge.check_started)
-        timer.daemon = True
-        timer.start()
     for line in sys.stdin.buffer:
         passed = bridge.from_harness(line)
         if passed is not None and server is not None and server.stdin is not None:
@@ -226,7 +229,6 @@ async def _http(bridge: Bridge, url: str, headers: dict[str, str]) -> None:
                 )
 
     threading.Thread(target=read, daemon=True).start()
-    loop.call_later(START_SECONDS, bridge.check_started)
     try:
         async with (
             create_mcp_http_client(headers=headers) as client,

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from sessions.journal import Entry
 from sessions.leftovers import START_SLACK_SECONDS
 from sessions.report import CommandState, EditState, FileChange, Orphan, Unfinished
+from sessions.system import files
 
 READ_BYTES = 1 << 20
 """The largest file that is compared. A question about an edit does not show the text of a larger one either."""
@@ -206,7 +207,7 @@ def _text(path: Path) -> str | None:
         raise ValueError("not an absolute path")
     try:
         # Not blocked by a pipe, and not led elsewhere by a link that lies there now.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        handle = files.open_strange(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     with os.fdopen(handle, "rb") as file:

@@ -30,6 +30,7 @@ from pathlib import Path
 from sessions import durable, schema
 from sessions.report import CheckpointRef, Outcome, Reason
 from sessions.session import SessionSummary, store_path
+from sessions.system import files
 
 NAME = "catalog.db"
 
@@ -194,7 +195,7 @@ class Catalog:
         self._look(db, [row[0] for row in marked if not self._proven(row[0], row[1], row[2:])], sure)
         before = time.time_ns()
         names = self._root.stat()
-        stamp = f"{names.st_dev}:{names.st_ino}:{names.st_ctime_ns}"
+        stamp = f"{names.st_dev}:{names.st_ino}:{files.changed_ns(names)}"
         if db.execute("SELECT 1 FROM names WHERE stamp = ?", (stamp,)).fetchone():
             return sure
         known = dict(db.execute("SELECT id, inode FROM session"))
@@ -204,7 +205,7 @@ class Catalog:
         db.executemany("DELETE FROM session WHERE id = ?", gone)
         new = (name for name, inode in present.items() if known.get(name) != inode)
         self._look(db, [name for name in new if name not in sure and self._valid(name)], sure)
-        if names.st_ctime_ns + UNSURE_NANOSECONDS < before:
+        if files.changed_ns(names) + UNSURE_NANOSECONDS < before:
             db.execute("INSERT OR REPLACE INTO names VALUES (1, ?)", (stamp,))
         return sure
 
@@ -342,9 +343,11 @@ def _stamp(folder: Path) -> tuple[str, int]:
         except OSError:
             parts.append("-")
             continue
-        parts.append(f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}")
+        parts.append(
+            f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{files.changed_ns(found)}"
+        )
         if stat.S_ISREG(found.st_mode):
-            changed = max(changed, found.st_mtime_ns, found.st_ctime_ns)
+            changed = max(changed, found.st_mtime_ns, files.changed_ns(found))
     return " ".join(parts), changed
 
 

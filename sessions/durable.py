@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 from pathlib import Path
+
+from sessions.system import files, flushing
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -28,12 +29,12 @@ _OF_THE_DISK = frozenset(
 
 def sync_file(path: Path) -> None:
     """Wait until the file's content is on the disk."""
-    _sync(path, os.O_RDONLY)
+    flushing.flush_file(path)
 
 
 def sync_folder(path: Path) -> None:
     """Wait until the folder's entries (new names, renames, removals) are on the disk."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+    flushing.flush_folder(path)
 
 
 def make_folder(path: Path) -> None:
@@ -56,7 +57,7 @@ def make_file(path: Path) -> None:
 
 def replace_file(source: Path, target: Path) -> None:
     """Give a file that is synced the name `target`, durably and in one step; what had that name is gone."""
-    source.replace(target)
+    files.replace(source, target)
     sync_folder(target.parent)
     if source.parent != target.parent:
         sync_folder(source.parent)
@@ -76,19 +77,9 @@ def make_private(folder: Path) -> None:
     """Take from others what a foreign program let them do in a folder and all that is in it."""
     for path in (folder, *folder.rglob("*")):
         with contextlib.suppress(OSError):
-            mode = path.lstat().st_mode
-            if not stat.S_ISLNK(mode) and mode & 0o077:
-                path.chmod(stat.S_IMODE(mode) & 0o700)
+            files.shut_others_out(path)
 
 
 def refused(error: sqlite3.Error) -> bool:
     """Whether an error of SQLite is one of the disk or the system, not of what was to be read or written."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

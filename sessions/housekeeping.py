@@ -21,6 +21,7 @@ from sessions.lease import FILES as LEASE_FILES
 from sessions.lease import Holder, Lease, SessionBusy, refusal
 from sessions.session import SessionSummary, timestamp
 from sessions.store import DELETED, Store, UnknownSession
+from sessions.system import files
 
 PAGE = 500
 """How many sessions are looked at, at once."""
@@ -138,7 +139,7 @@ def size_on_disk(folder: Path) -> int:
             found = path.lstat()
             # A file with several names is not freed with one of them.
             if found.st_nlink == 1 or stat.S_ISDIR(found.st_mode):
-                total += found.st_blocks * 512
+                total += files.space(found)
     return total
 
 

@@ -7,8 +7,6 @@ lies a note of who holds it, for the refusal that others get. Only the lock coun
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from sessions import durable
+from sessions.system import locks
 
 NOTE_SECONDS = 1.0
 """How long a refused process waits for the note of a holder that is alive."""
@@ -91,23 +90,16 @@ class Lease:
 def refusal(session_folder: Path) -> SessionBusy | None:
     """What `Lease.acquire` would raise now, None if the lease could be taken. Nothing is written.
 
-    It looks by locking the file for a moment, beside others who only look; whoever wants the lease in that very
-    moment is refused.
+    It looks by locking the file for a moment; whoever wants the lease in that very moment is refused.
 
     Raises:
         OSError: the file system refuses.
     """
     try:
-        lock = os.open(session_folder / "lease", os.O_RDONLY)
+        held = locks.is_held(session_folder / "lease")
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return SessionBusy(_read(session_folder / "lease.json"))
-    finally:
-        os.close(lock)
-    return None
+    return SessionBusy(_read(session_folder / "lease.json")) if held else None
 
 
 def _holder(note: Path) -> Holder | None:

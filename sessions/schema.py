@@ -222,7 +222,9 @@ def connect(path: Path, parameter: str) -> sqlite3.Connection:
     Transactions are begun and ended by hand, in any thread.
     """
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{parameter}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA fullfsync = ON")  # macOS: what is synced is on the disk, not in its cache
+    return db
 
 
 def _check(db: sqlite3.Connection, *, thorough: bool) -> None:

@@ -2,7 +2,8 @@
 
 Each wait costs a flush of the disk's cache, even if there is nothing to write. A file that cannot be told from the
 one that was synced is not synced again: same inode, size and times, and times that were already in the past when
-they were read, so that a later write would have given it others.
+they were read, so that a later write would have given it others. Where the system keeps no such times, everything
+is synced every time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sessions import durable
+from sessions.system import files
 
 _PAST_NS = 1_000_000_000
 """How long a file must have been left alone; far more than the steps in which file systems count time."""
@@ -28,18 +30,18 @@ class Synced:
         """Wait until the file's content is on the disk. Raises OSError if it is not."""
         now = time.time_ns()
         found = path.stat()
-        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if self._contents.get(path) == state:
+        state = files.stamp(found)
+        if state is not None and self._contents.get(path) == state:
             return
         durable.sync_file(path)
         self._contents.pop(path, None)
-        if now - max(found.st_mtime_ns, found.st_ctime_ns) > _PAST_NS:
+        if state is not None and now - max(found.st_mtime_ns, files.changed_ns(found)) > _PAST_NS:
             self._contents[path] = state
 
-    def names(self, folder: Path, files: Iterable[Path]) -> None:
+    def names(self, folder: Path, paths: Iterable[Path]) -> None:
         """Wait until the folder names these files, as far as they exist, on the disk. Raises OSError."""
         named: set[tuple[Path, int, int]] = set()
-        for path in files:
+        for path in paths:
             try:
                 found = path.stat()
             except FileNotFoundError:

@@ -20,6 +20,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from sessions.system import files
+
 _LOG_HEADER = 32
 _FRAME_HEADER = 24
 _FRAME = struct.Struct(">II8s")  # page, size of the database after a commit or 0, salts
@@ -133,11 +135,11 @@ class Follower:
             if (frame := self._newest.get(number)) is not None:
                 log = self._open_log()
                 try:
-                    content = os.pread(log, size, _offset(frame, size) + _FRAME_HEADER)
+                    content = files.read_at(log, size, _offset(frame, size) + _FRAME_HEADER)
                 finally:
                     os.close(log)
             else:
-                content = os.pread(self._descriptor(""), size, (number - 1) * size)
+                content = files.read_at(self._descriptor(""), size, (number - 1) * size)
         except OSError as error:
             raise LostTrack(str(error)) from error
         if len(content) != size:
@@ -182,7 +184,7 @@ class Follower:
         shared = self._descriptor("-shm")
         self._descriptor("")
         for _ in range(_ATTEMPTS):
-            content = os.pread(shared, 2 * _HEADER_SIZE, 0)
+            content = files.read_at(shared, 2 * _HEADER_SIZE, 0)
             one, other = content[:_HEADER_SIZE], content[_HEADER_SIZE:]
             # Written one after the other: while they differ, somebody writes.
             if one == other and len(one) == _HEADER_SIZE and _checksum(one) == one[_HEADER.size :]:
@@ -196,7 +198,7 @@ class Follower:
         path = self._path.with_name(self._path.name + suffix)
         descriptor = self._descriptors.get(suffix)
         if descriptor is None:
-            descriptor = self._descriptors[suffix] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._descriptors[suffix] = files.open_to_read(path)
         opened, named = os.fstat(descriptor), path.stat()
         if (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
             raise LostTrack(f"{path.name} is another file now")
@@ -204,7 +206,7 @@ class Follower:
 
     def _open_log(self) -> int:
         # SQLite holds no locks on this file, so it may be closed again.
-        return os.open(self._path.with_name(f"{self._path.name}-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        return files.open_to_read(self._path.with_name(f"{self._path.name}-wal"))
 
 
 def _offset(frame: int, page_size: int) -> int:
@@ -221,7 +223,7 @@ def _read_frames(log: int, position: Position, first: int, last: int | None) -> 
     commits = 0
     number = first
     while last is None or number <= last:
-        header = os.pread(log, _FRAME.size, _offset(number, position.page_size))
+        header = files.read_at(log, _FRAME.size, _offset(number, position.page_size))
         if len(header) < _FRAME.size:
             break
         page, size_after, salts = _FRAME.unpack(header)

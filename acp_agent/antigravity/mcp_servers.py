@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from pydantic import JsonValue
 
 from acp_agent import mcp_bridge
 from acp_agent.steps import HttpMcpServer, McpServer, StdioMcpServer
+from acp_agent.system import paths
+from sessions import durable
 
 Command = tuple[str, list[str]]
 
@@ -34,7 +35,7 @@ class McpBridges:
     """The bridges of one open harness."""
 
     def __init__(self, conversation_id: str) -> None:
-        self._folder = mcp_bridge.runtime_folder() / conversation_id
+        self._folder = paths.runtime() / conversation_id
 
     def commands(self, servers: Sequence[McpServer]) -> list[Command]:
         """What the harness is to start for each of the servers: a program and its arguments.
@@ -67,7 +68,7 @@ class McpBridges:
                 told |= {"url": server.url, "headers": dict(server.headers)}
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{number}.json"
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            json.dump(told, file)
+        durable.make_file(path)
+        path.write_text(json.dumps(told), encoding="utf-8")
         # -P: what lies in the folder that the session works in must not be taken for a module.
         return sys.executable, ["-P", "-m", mcp_bridge.__name__, str(path)]

@@ -7,18 +7,18 @@ leader of a new session: the group can be killed without the client, and Ctrl-C 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
 
 from acp_agent.chat.rpc import LINE_LIMIT
+from acp_agent.system import processes
+from acp_agent.system.processes import Child
 
 _STDERR_LINES = 20
 _STDERR_LINE_LIMIT = 16 * 1024
@@ -51,32 +51,6 @@ class Ending:
             return f"killed by signal {-self.status}"
 
 
-class Child(Protocol):
-    """What is needed of a child process; `subprocess.Popen` has it."""
-
-    @property
-    def pid(self) -> int:
-        """Its process id, which nobody else gets before `wait` has returned."""
-
-    @property
-    def stdin(self) -> IO[bytes] | None:
-        """The end of its standard input that is written to."""
-
-    @property
-    def stdout(self) -> IO[bytes] | None:
-        """The end of its standard output that is read."""
-
-    @property
-    def stderr(self) -> IO[bytes] | None:
-        """The end of its standard error that is read."""
-
-    def wait(self) -> int:
-        """Wait for its end; the exit status, or minus the signal that ended it."""
-
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-
-
 Spawn = Callable[[tuple[str, ...], Path], Child]
 """Starts a command in a folder, with three pipes, as the leader of a new session. Raises OSError."""
 
@@ -93,29 +67,27 @@ class AgentProcess:
         self._last_words: deque[str] = deque(maxlen=_STDERR_LINES)
         self._listening = asyncio.create_task(self._listen())
         self._exited = asyncio.Event()
-        self._pidfd = os.pidfd_open(child.pid)  # nobody else reaps the child, so its id is still its own
-        asyncio.get_running_loop().add_reader(self._pidfd, self._note_exit)
+        threading.Thread(target=self._wait, args=(asyncio.get_running_loop(),), name="agent", daemon=True).start()
 
     @classmethod
     async def start(cls, command: tuple[str, ...], cwd: Path, *, spawn: Spawn | None = None) -> AgentProcess:
         """Start `command` in `cwd`, by `spawn` if that is given; raises `AgentStartError`."""
         try:
-            child = (spawn or _spawn)(command, cwd)
+            child = (spawn or processes.start)(command, cwd)
         except OSError as fault:
             raise AgentStartError(f"The agent could not be started: {fault}") from fault
         return cls(child, await _Pipes.of(child))
 
     def kill_group(self) -> None:
         """SIGKILL to every process of the agent's group; nothing happens when none is left."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        processes.kill_group(self.pid)
 
     async def stop(self) -> None:
         """End the agent in good order: close its input, then SIGTERM, then SIGKILL to the group."""
         self.writer.close()
         if await self._exits_within(_EOF_SECONDS):
             return
-        self._child.terminate()
+        processes.ask_to_end(self._child)
         if not await self._exits_within(_TERM_SECONDS):
             self.kill_group()
 
@@ -132,11 +104,10 @@ class AgentProcess:
         self._pipes.close()
         return Ending(self._child.wait(), tuple(self._last_words))
 
-    def _note_exit(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        os.close(self._pidfd)
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         self._child.wait()
-        self._exited.set()
+        with suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(self._exited.set)
 
     async def _exits_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -152,17 +123,6 @@ class AgentProcess:
             self._last_words.extend(line.decode(errors="replace") for line in lines)
         if pending:
             self._last_words.append(pending.decode(errors="replace"))
-
-
-def _spawn(command: tuple[str, ...], cwd: Path) -> Child:
-    return subprocess.Popen(
-        command,
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import ipaddress
 import os
 import socket
 import ssl
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from acp_agent.credentials import BadKey
 from acp_agent.doctor.findings import Finding, ok, problem, skipped, warning
 from acp_agent.doctor.situation import Situation
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
+from acp_agent.system import paths
 
 _HOW = (
     "Run `acp-agent login`, or set GEMINI_API_KEY, or name another endpoint with --base-url;"
@@ -84,10 +84,8 @@ def _gcloud(environment: Mapping[str, str]) -> Iterator[Path]:
     name = "application_default_credentials.json"
     if folder := environment.get("CLOUDSDK_CONFIG"):
         yield Path(folder) / name
-    elif sys.platform == "win32":
-        yield Path(environment.get("APPDATA", "")) / "gcloud" / name
     else:
-        yield Path.home() / ".config" / "gcloud" / name
+        yield paths.google_cloud(environment) / name
 
 
 def _kept(situation: Situation, *, needed: bool) -> Iterator[Finding]:

@@ -26,7 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import platformdirs
 import psutil
 from pydantic import JsonValue
 from rich.console import Console
@@ -38,6 +37,7 @@ from acp_agent.doctor.privacy import Privacy
 from acp_agent.doctor.showing import as_text
 from acp_agent.doctor.situation import Situation
 from acp_agent.redaction import secrets_in_environment
+from acp_agent.system import paths
 from sessions.health import Health
 
 LOG_BYTES: Final = 200_000
@@ -126,7 +126,7 @@ def _privacy(situation: Situation) -> Privacy:
     for path, name in (
         (Path(sys.prefix), "<python>"),
         (Path(__file__).parents[2], "<packages>"),
-        (platformdirs.user_config_path("acp-agent", appauthor=False), "<config>"),
+        (paths.configuration(), "<config>"),
         (situation.settings.data_dir, "<data>"),
     ):
         # One that the whole home folder is in would show what is there.

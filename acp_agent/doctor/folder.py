@@ -26,6 +26,7 @@ from acp_agent.sessions_command.output import size
 from sessions import catalog, durable, lease, schema
 from sessions.lease import Holder, Lease
 from sessions.store import now
+from sessions.system import files
 
 PROBE: Final = ".doctor-"
 """What the names of folders begin with in which something is tried."""
@@ -120,7 +121,7 @@ def _rights(folder: Path) -> Iterator[Finding]:
             f"The data folder {folder} may not be {' or '.join(missing) or 'entered'}.",
             "Run chmod u+rwx on it, or name another folder with --data-dir.",
         )
-    if sys.platform != "win32" and (owner := folder.stat().st_uid) != os.geteuid():
+    if (owner := files.other_owner(folder.stat())) is not None:
         yield warning(
             f"The data folder {folder} belongs to another user (number {owner}).",
             "Use the agent as one user only: files that another makes there may not be written later.",
@@ -128,8 +129,6 @@ def _rights(folder: Path) -> Iterator[Finding]:
 
 
 def _open_to_others(folder: Path) -> Iterator[Finding]:
-    if sys.platform == "win32":
-        return
     root = folder / "sessions"
     looked_at = [folder, root, folder / catalog.NAME]
     with suppress(OSError):
@@ -137,7 +136,8 @@ def _open_to_others(folder: Path) -> Iterator[Finding]:
     open_to_others = []
     for path in looked_at:
         with suppress(OSError):
-            if readable_by_others(path.lstat().st_mode):
+            found = path.lstat()
+            if not stat.S_ISLNK(found.st_mode) and files.others_may(found):  # a link's own mode says nothing
                 open_to_others.append(path)
     if open_to_others:
         more = f" and {len(open_to_others) - 1} more" if len(open_to_others) > 1 else ""
@@ -146,38 +146,28 @@ def _open_to_others(folder: Path) -> Iterator[Finding]:
         )
 
 
-def readable_by_others(mode: int) -> bool:
-    """Whether a file or folder with this mode is open to anybody but its owner. A link's own mode says nothing."""
-    return not stat.S_ISLNK(mode) and bool(mode & 0o077)
-
-
 def space(situation: Situation) -> Iterator[Finding]:
     """Whether there is room for sessions."""
     folder = existing(situation.settings.data_dir)
-    free = shutil.disk_usage(folder).free
-    files = None
-    if sys.platform != "win32":
-        counted = os.statvfs(folder)
-        files = counted.f_favail if counted.f_files else None  # some file systems do not count them
-    yield judge_space(free, files)
+    yield judge_space(shutil.disk_usage(folder).free, files.files_left(folder))
 
 
-def judge_space(free: int, files: int | None) -> Finding:
+def judge_space(free: int, left: int | None) -> Finding:
     """What there is to say of so much room.
 
     Args:
         free: bytes that the user may still write.
-        files: files that can still be made, None if there is no such limit.
+        left: files that can still be made, None if there is no such limit.
     """
     remedy = "Make room: `acp-agent sessions prune` deletes old sessions; or name another folder with --data-dir."
     if free < LEAST_BYTES:
         return problem(f"Only {size(free)} are free; a turn may need {size(LEAST_BYTES)}.", remedy)
-    if files is not None and files < LEAST_FILES:
-        return problem(f"Only {files} more files can be made.", remedy)
+    if left is not None and left < LEAST_FILES:
+        return problem(f"Only {left} more files can be made.", remedy)
     if free < FEW_BYTES:
         return warning(f"Only {size(free)} are free.", remedy)
-    if files is not None and files < FEW_FILES:
-        return warning(f"Only {files} more files can be made.", remedy)
+    if left is not None and left < FEW_FILES:
+        return warning(f"Only {left} more files can be made.", remedy)
     return ok(f"{size(free)} are free")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from acp_agent import mcp_bridge
 from acp_agent.doctor.findings import Finding, ok, warning
 from acp_agent.doctor.situation import Situation
+from acp_agent.system import paths
 from sessions import leftovers
 from sessions.lease import SessionBusy, refusal
 from sessions.report import Orphan
@@ -48,7 +48,7 @@ def left_running(situation: Situation) -> Iterator[Finding]:
 
 def private_files(situation: Situation) -> Iterator[Finding]:
     """Whether files with the environments of MCP servers were left behind."""
-    root = mcp_bridge.runtime_folder()
+    root = paths.runtime()
     left = [
         path for path in sorted(root.glob("*")) if path.is_dir() and _busy(situation.store, path.name) is False
     ]

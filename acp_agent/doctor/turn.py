@@ -10,22 +10,23 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from acp_agent.chat.agent import Agent, AgentDied, PermissionQuestion
 from acp_agent.chat.fields import FieldError, JsonObject
-from acp_agent.chat.process import AgentStartError, Child, Spawn
+from acp_agent.chat.process import AgentStartError, Spawn
 from acp_agent.chat.rpc import RpcError
 from acp_agent.config import ENVIRONMENT_PREFIX
 from acp_agent.doctor.findings import Finding, ok, problem
 from acp_agent.doctor.situation import Situation
+from acp_agent.system import processes
 
 SECONDS: Final = 60.0
 """How long both turns may take together; 2 s are usual."""
@@ -45,7 +46,7 @@ class _Wrong(Exception):
 
 def offline_turn(situation: Situation) -> Iterator[Finding]:
     """Whether a turn is stored before it is answered, and is remembered after the agent was killed."""
-    spawn = situation.spawn or _spawner(situation.environment)
+    spawn = situation.spawn or partial(processes.start, environment=clean(situation.environment))
     with _folder() as folder:
         try:
             yield ok(asyncio.run(_stoppable(situation, _turns(folder, spawn))))
@@ -177,18 +178,3 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if not name.startswith(ENVIRONMENT_PREFIX) and name not in _CREDENTIALS
     }
-
-
-def _spawner(environment: Mapping[str, str]) -> Spawn:
-    def spawn(command: tuple[str, ...], cwd: Path) -> Child:
-        return subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=clean(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    return spawn

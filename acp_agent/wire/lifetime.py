@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from acp_agent.system import descriptors, signals
 from acp_agent.wire.errors import INTERNAL, AgentError
 from acp_agent.wire.transport import StdioTransport
 
@@ -34,7 +35,6 @@ HANDLER_GRACE: Final = 0.5
 FLUSH_GRACE: Final = 0.2
 """Seconds that the last answers have to be written."""
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _ARM: Final = 0
 _STOP_ROUNDS: Final = 5
 
@@ -49,7 +49,7 @@ class ServedAgent(Protocol):
 
 
 async def serve(transport: StdioTransport, load: Callable[[], Callable[[], ServedAgent]]) -> None:
-    """Serve an agent on `transport` until the client is gone or SIGTERM or SIGINT arrives.
+    """Serve an agent on `transport` until the client is gone or one of `signals.ENDING` arrives.
 
     `load` is called on a thread once `initialize` is answered, and imports what takes long; what it returns makes
     the agent, on the event loop. At the end remaining child processes are killed and the function returns, or
@@ -118,8 +118,7 @@ class Deadline:
     def __init__(self, on_signal: Callable[[], None]) -> None:
         self.exit_status = 0
         self._on_signal = on_signal
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        self._wake_read, self._wake_write = descriptors.waking_pipe()
         threading.Thread(target=self._run, name="acp-deadline", daemon=True).start()
 
     def arm(self) -> None:
@@ -127,8 +126,8 @@ class Deadline:
         self._wake(_ARM)
 
     def watch_signals(self) -> None:
-        """Let SIGTERM and SIGINT arm the deadline and call `on_signal`. Must be called on the main thread."""
-        for number in _SIGNALS:
+        """Let `signals.ENDING` arm the deadline and call `on_signal`. Must be called on the main thread."""
+        for number in signals.ENDING:
             signal.signal(number, lambda number, _frame: self._wake(number))
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
@@ -139,7 +138,7 @@ class Deadline:
     def _run(self) -> None:
         while True:
             woken_by = os.read(self._wake_read, 64)
-            if any(number in woken_by for number in _SIGNALS):
+            if any(number in woken_by for number in signals.ENDING):
                 self._on_signal()
                 break
             if _ARM in woken_by:

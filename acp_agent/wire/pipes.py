@@ -15,13 +15,13 @@ import asyncio
 import contextlib
 import errno
 import os
-import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from acp_agent.system import descriptors
 from acp_agent.wire.framing import Lines, Message, read_line
 
 CHUNK: Final = 1024 * 1024
@@ -77,7 +77,7 @@ class LineInput:
             try:
                 data = os.read(self._fd, CHUNK)
             except BlockingIOError:
-                _wait_for(self._fd, select.POLLIN)
+                descriptors.wait_readable(self._fd)
                 continue
             except OSError as error:
                 return f"reading from the client failed: {os.strerror(error.errno or errno.EIO)}"
@@ -183,7 +183,7 @@ class LineOutput:
                 try:
                     written = os.write(self._fd, rest[:CHUNK])
                 except BlockingIOError:
-                    _wait_for(self._fd, select.POLLOUT)
+                    descriptors.wait_writable(self._fd)
                     continue
                 except OSError as error:
                     return f"writing to the client failed: {os.strerror(error.errno or errno.EIO)}"
@@ -202,9 +202,3 @@ def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None
     """Call `callback` on the loop; not if the loop is closed, for then the process is ending."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback)
-
-
-def _wait_for(fd: int, event: int) -> None:
-    poll = select.poll()
-    poll.register(fd, event)
-    poll.poll()

@@ -9,9 +9,10 @@ the three standard descriptors is closed takes its place.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
+
+from acp_agent.system import descriptors
 
 
 def claim_stdin() -> int:
@@ -19,7 +20,7 @@ def claim_stdin() -> int:
 
     Raises `OSError` if the process was started without a standard input.
     """
-    private = _private_copy(0)
+    private = descriptors.private_copy(0)
     _point_at_nothing(0, os.O_RDONLY)
     return private
 
@@ -29,7 +30,7 @@ def claim_stdout() -> int:
 
     Raises `OSError` if the process was started without a standard output.
     """
-    private = _private_copy(1)
+    private = descriptors.private_copy(1)
     try:
         os.fstat(2)
     except OSError:
@@ -38,11 +39,6 @@ def claim_stdout() -> int:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return private
-
-
-def _private_copy(fd: int) -> int:
-    # Above 2, even where a standard descriptor was closed: those are handed to every child.
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _point_at_nothing(fd: int, mode: int) -> None:

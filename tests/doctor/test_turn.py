@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from acp_agent.chat.fields import JsonObject
-from acp_agent.chat.process import Child, Spawn
+from acp_agent.chat.process import Spawn
 from acp_agent.doctor import checks, runner, turn
 from acp_agent.doctor.findings import Checked, State
+from acp_agent.system.processes import Child
 from tests.doctor.conftest import KEY, Machine, worst
 from tests.prestarted import fork_agent
 

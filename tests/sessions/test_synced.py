@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from sessions import durable
 from sessions.synced import Synced
+from sessions.system import flushing
 
 
 @pytest.fixture
 def synced_paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of what is synced, in order; it is synced all the same."""
     seen: list[str] = []
-    sync = durable._sync  # what all of the module's functions go through
 
-    def watched(path: Path, flags: int) -> None:
+    def watched(flush: Callable[[Path], None], path: Path) -> None:
         seen.append(path.name)
-        sync(path, flags)
+        flush(path)
 
-    monkeypatch.setattr(durable, "_sync", watched)
+    for name in ("flush_file", "flush_folder"):
+        monkeypatch.setattr(flushing, name, partial(watched, getattr(flushing, name)))
     return seen
 
 

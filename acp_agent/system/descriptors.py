@@ -1,0 +1,71 @@
+"""File descriptors: copies that no child gets, pipes, and waiting for a descriptor that does not block.
+
+Windows hands no descriptor on unless it is told to, translates line ends unless it is told not to, has no `poll`,
+and lets nobody ask when a pipe is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.platform == "win32":
+    import msvcrt
+    import time
+
+    _POLL_SECONDS = 0.01
+
+    def private_copy(fd: int) -> int:
+        """A copy of a descriptor, above the three standard ones, that no child inherits. Raises OSError."""
+        low: list[int] = []
+        try:
+            while (copy := os.dup(fd)) <= 2:
+                low.append(copy)
+        finally:
+            for each in low:
+                os.close(each)
+        msvcrt.setmode(copy, os.O_BINARY)
+        return copy
+
+    def waking_pipe() -> tuple[int, int]:
+        """A pipe: to read from on a thread, to write to in a signal handler.
+
+        Here a full pipe blocks the writer; it takes thousands of signals that nobody reads.
+        """
+        return os.pipe()
+
+    def wait_readable(fd: int) -> None:
+        """Wait before reading from a descriptor that just had nothing and does not block."""
+        time.sleep(_POLL_SECONDS)
+
+    def wait_writable(fd: int) -> None:
+        """Wait before writing to a descriptor that just took nothing and does not block."""
+        time.sleep(_POLL_SECONDS)
+
+else:
+    import fcntl
+    import select
+
+    def private_copy(fd: int) -> int:
+        """A copy of a descriptor, above the three standard ones, that no child inherits. Raises OSError."""
+        # Above 2, even where a standard descriptor was closed: those are handed to every child.
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+    def waking_pipe() -> tuple[int, int]:
+        """A pipe: to read from on a thread, to write to in a signal handler, which never blocks."""
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        return reading, writing
+
+    def wait_readable(fd: int) -> None:
+        """Wait until a descriptor that does not block has something to read."""
+        _wait_for(fd, select.POLLIN)
+
+    def wait_writable(fd: int) -> None:
+        """Wait until a descriptor that does not block takes something."""
+        _wait_for(fd, select.POLLOUT)
+
+    def _wait_for(fd: int, event: int) -> None:
+        poll = select.poll()
+        poll.register(fd, event)
+        poll.poll()
