@@ -1,0 +1,64 @@
+"""Private files that several processes append lines to at the same time.
+
+A line goes out in one call to a descriptor that appends, which the kernel does not mix with another's; a process
+that is killed has written its lines whole. (Not so on NFS.) Files are for their user alone: 0600, folders that
+are made 0700.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class CannotAppend(ValueError):
+    """The file cannot be used; one sentence says why."""
+
+
+def prepare(path: Path) -> None:
+    """Make the file and its folders, and make it private.
+
+    Raises:
+        CannotAppend: it cannot be written, or is not a file.
+    """
+    try:
+        for folder in reversed(path.parents):
+            if not folder.exists():
+                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        fd = open_to_append(path)
+    except OSError as error:
+        raise CannotAppend(f"{path} cannot be written: {error.strerror or error}") from error
+    try:
+        with contextlib.suppress(OSError, AttributeError):  # another's, or a system without modes
+            os.fchmod(fd, FILE_MODE)
+    finally:
+        os.close(fd)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor that appends to the file, which is made if it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+        CannotAppend: it is something else than a file.
+    """
+    # Non-blocking: a pipe that nobody reads would be waited for.
+    fd = os.open(path, _FLAGS, FILE_MODE)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise CannotAppend(f"{path} is not a file")
+    return fd
+
+
+def ends_in_the_middle(path: Path) -> bool:
+    """Whether the last line has no end: its writer was killed, or its disk was full."""
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
