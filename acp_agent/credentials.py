@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from acp_agent import redaction
+from acp_agent.logs import Event, say
 from acp_agent.secret import Secret
 from acp_agent.system import paths
 from sessions.system import files
@@ -95,14 +97,16 @@ def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
     """The key that was kept, None if there is none, or none that can be read now."""
     try:
         if found := _in_time(_from_keyring, seconds):
+            redaction.process.learn([found])
             return Kept(Secret(found), "keyring")
     except KeyringRefused as refused:
-        log.debug("%s", refused)
+        say(log, Event.KEYRING_SILENT, str(refused))
     try:
         key = _from_file()
     except KeyFileRefused as refused:
-        log.warning("%s", refused)
+        say(log, Event.KEY_UNREADABLE, str(refused))
         return None
+    redaction.process.learn([key] if key else [])
     return Kept(Secret(key), str(key_file())) if key else None
 
 

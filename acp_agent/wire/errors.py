@@ -35,8 +35,10 @@ the protocol reserves (-32768 to -32000, -32899 to -32800).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from acp_agent.redaction import Redactor
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -73,10 +75,11 @@ OWN_CODES: Final = frozenset(
     }
 )
 
+FAULTS: Final = frozenset({INTERNAL, SESSION_DAMAGED, HARNESS_FAILED, STORE_REFUSED})
+"""Errors that are no fault of the request, and that the user cannot mend by asking otherwise."""
 
 DETAILS_LIMIT: Final = 500
 MESSAGE_LIMIT: Final = 300
-HIDDEN: Final = "[hidden]"
 
 # acpx opens a new session, silently, when the text of an error has one of these phrases, whatever its code
 # (client-facts 3.1). On the right: words of the same meaning, for text that came from somewhere else.
@@ -167,16 +170,18 @@ class AgentError(Exception):
 
 
 def completed(
-    error: Mapping[str, JsonValue], *, session_id: str | None, secrets: Collection[str] = ()
+    error: Mapping[str, JsonValue], *, session_id: str | None, redactor: Redactor | None = None
 ) -> JsonObject:
     """Return the error object `error` as a client may see it.
 
     What an `AgentError` says is kept. Any other error keeps its code and its message, shortened to one line of
     `MESSAGE_LIMIT` characters; its data become `reason`, `details` of at most `DETAILS_LIMIT` characters, for a
     validation error `errors` (a list of `path` and `message`, without any value of the input) and for an unknown
-    method `method`. Every one of the `secrets` is hidden in them. `session_id` is added as `sessionId`.
+    method `method`. Secrets are hidden in them, also those that only `redactor` knows. `session_id` is added as
+    `sessionId`.
     """
     code, message, data = error.get("code"), error.get("message"), error.get("data")
+    secrets = redactor or Redactor()
     stated: JsonObject
     if isinstance(data, _Stated):
         stated = dict(data)
@@ -230,12 +235,9 @@ def _validation_errors(data: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
     return found
 
 
-def _shortened(text: str, limit: int, secrets: Collection[str]) -> str:
+def _shortened(text: str, limit: int, secrets: Redactor) -> str:
     """`text` on one line of at most `limit` characters, the secrets hidden."""
-    # The longest first: one secret may be part of another, and half a secret must not remain.
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    line = " ".join(text.split())
+    line = " ".join(secrets.text(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -15,9 +15,11 @@ and 10). The rules that belong to the connection and to no method are kept here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+from acp_agent import redaction
+from acp_agent.redaction import Redactor
 from acp_agent.wire.errors import INTERNAL, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject, completed
 from acp_agent.wire.framing import ID_LIMIT, Notification, Request, RequestId
 from acp_agent.wire.requests import Serving
@@ -28,23 +30,20 @@ if TYPE_CHECKING:
 Introduce = Callable[[JsonObject], JsonObject]
 """Makes the result of `initialize` of its parameters, or raises `AgentError`."""
 
-_SHORTEST_SECRET: Final = 6
-"""In characters; a shorter value (`1`, `true`) is no secret, and hiding it would make errors unreadable."""
-
 
 class Gate:
-    """The state of one connection: initialized or not, the unanswered requests, the secrets it has seen.
+    """The state of one connection: initialized or not, the unanswered requests. `redactor` learns its secrets.
 
     `client_params` are the params of `initialize` as they came, members included that the SDK does not know; empty
     until then.
     """
 
-    def __init__(self, introduce: Introduce) -> None:
+    def __init__(self, introduce: Introduce, redactor: Redactor = redaction.process) -> None:
         self.client_params: JsonObject = {}
         self.initialized = False
         self._introduce = introduce
         self._unanswered: dict[RequestId, Serving] = {}
-        self._secrets: set[str] = set()
+        self._redactor = redactor
 
     @property
     def unanswered(self) -> int:
@@ -70,7 +69,8 @@ class Gate:
         if not self.initialized:
             raise _refused("Send initialize first", "not_initialized", session_id)
         params = _guarded(request.method, request.params, session_id)
-        self._secrets.update(_secrets(request.params))
+        # What the client keeps secret is in the environments and headers of MCP servers.
+        self._redactor.learn(redaction.secrets_in(request.params.get("mcpServers")))
         serving = self._unanswered[request.id] = Serving(request.method, session_id, request.params)
         return {"jsonrpc": "2.0", "id": request.id, "method": request.method, "params": params}, serving
 
@@ -99,7 +99,7 @@ class Gate:
             return dict(message)
         session_id = request.session_id if request is not None else None
         stated = error if isinstance(error, dict) else {}
-        return {**message, "error": completed(stated, session_id=session_id, secrets=self._secrets)}
+        return {**message, "error": completed(stated, session_id=session_id, redactor=self._redactor)}
 
     def _check_id(self, request_id: RequestId, session_id: str | None) -> None:
         if request_id in self._unanswered:
@@ -143,19 +143,6 @@ def _session_id(params: JsonObject) -> str | None:
     session_id = params.get("sessionId")
     # Errors repeat it, and an error may not be as long as what a client can send.
     return session_id if isinstance(session_id, str) and len(session_id) <= ID_LIMIT else None
-
-
-def _secrets(params: JsonObject) -> Iterator[str]:
-    """Values of environment variables and HTTP headers of MCP servers, whatever shape the client gave them."""
-    servers = params.get("mcpServers")
-    for server in servers if isinstance(servers, list) else ():
-        if isinstance(server, dict):
-            for pairs in (server.get("env"), server.get("headers")):
-                entries = pairs.values() if isinstance(pairs, dict) else pairs if isinstance(pairs, list) else ()
-                for entry in entries:
-                    value = entry.get("value") if isinstance(entry, dict) else entry
-                    if isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
-                        yield value
 
 
 def _refused(message: str, reason: str, session_id: str | None) -> AgentError:

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from acp_agent.redaction import HIDDEN, Redactor
 from acp_agent.wire.errors import (
     DETAILS_LIMIT,
     HARNESS_FAILED,
-    HIDDEN,
     INTERNAL,
     MESSAGE_LIMIT,
     OWN_CODES,
@@ -43,7 +43,7 @@ def sent(
     """The error as the SDK and then the wire send it."""
     if isinstance(error, AgentError):
         error = RequestError(error.code, str(error), error.data)
-    return completed(error.to_error_obj(), session_id=session_id, secrets=secrets)
+    return completed(error.to_error_obj(), session_id=session_id, redactor=Redactor(secrets))
 
 
 def data_of(error: JsonObject) -> dict[str, JsonValue]:

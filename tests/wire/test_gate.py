@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pydantic import JsonValue
 
+from acp_agent.redaction import Redactor
 from acp_agent.wire.errors import AUTH_REQUIRED, CANCELLED, INVALID_PARAMS, INVALID_REQUEST, AgentError, JsonObject
 from acp_agent.wire.framing import Notification, Request, RequestId
 from acp_agent.wire.gate import Gate
@@ -24,7 +25,7 @@ class GateMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = Gate(introduce)
+        self.gate = Gate(introduce, Redactor())
         self.open: dict[RequestId, Serving] = {}
         self.withdrawn: list[RequestId] = []
         self.initialized = False
@@ -99,7 +100,7 @@ TestGateMachine = GateMachine.TestCase
 
 @pytest.mark.parametrize("meta", ["x", 1, [{}], True])
 def test_meta_that_is_no_object_is_refused_and_its_notification_dropped(meta: JsonValue) -> None:
-    gate = Gate(introduce)
+    gate = Gate(introduce, Redactor())
     gate.initialize(Request(1, "initialize", {"fails": False}))
     gate.request(Request(1, "session/list", {}))
     with pytest.raises(AgentError) as refused:
