@@ -86,6 +86,7 @@ class Obeying:
     async def _fork(self, command: Command) -> Said:
         session = self._agent.session
         forked = await asyncio.to_thread(timeline.fork, self._store, session, turn=command.turn)
+        await asyncio.to_thread(timeline.record_fork, self._store, session, forked, None)
         text = f"Forked at the end of turn {forked.turn}: the new session is `{forked.session_id}`."
         return text, {"acp-agent/fork": {"sessionId": forked.session_id}}
 
