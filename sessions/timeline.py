@@ -306,19 +306,19 @@ def _candidates(session: Session, turns: Sequence[TurnRecord], turn: int, seq: i
     if turn == 0:
         return []
     if not any(each.turn == turn for each in turns):
-        known = _ranges([each.turn for each in turns])
+        known = ranges([each.turn for each in turns])
         raise NoSuchPoint(f"Session {session.id} has no turn {turn}; it has {known or 'none yet'}.")
     stored = checkpoint.every(session)
     found = [each for each in reversed(stored) if each.turn == turn and seq in (None, each.seq)]
     if not found:
         which = f"checkpoint {seq}" if seq is not None else "checkpoint"
-        known = _ranges(sorted({each.turn for each in stored if each.turn}))
+        known = ranges(sorted({each.turn for each in stored if each.turn}))
         raise NoSuchPoint(f"Turn {turn} has no {which}; turns with one: {known or 'none'}.")
     return found
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers in ascending order, in words: `1-3, 5`."""
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in ascending order in words, such as `1-3, 5`."""
     groups = (
         [number for _, number in group]
         for _, group in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
