@@ -91,6 +91,7 @@ class Obeying:
         session = self._agent.session
         forked = await asyncio.to_thread(timeline.fork, self._store, session, turn=command.turn)
         say(log, Event.FORKED, into=forked.session_id, at=forked.turn)
+        await asyncio.to_thread(timeline.record_fork, self._store, session, forked, None)
         text = f"Forked at the end of turn {forked.turn}: the new session is `{forked.session_id}`."
         return text, {"acp-agent/fork": {"sessionId": forked.session_id}}
 

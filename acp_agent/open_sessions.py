@@ -26,12 +26,13 @@ from acp_agent.setup import Setup
 from acp_agent.steps import HarnessError
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
-from sessions import housekeeping
+from sessions import housekeeping, timeline
 from sessions.lease import Holder, Lease, SessionBusy
 from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
 from sessions.session import Session, StoreDamaged
 from sessions.store import Store, StoreTooNew, UnknownSession, now
+from sessions.timeline import Forked
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +140,10 @@ class OpenSessions:
         async with self._lock(session_id):
             with self.to_read(session_id) as session:
                 yield session
+
+    def record_fork(self, source: Session, forked: Forked) -> None:
+        """Record with a session that is held that a fork was made of it, if this process may write to it."""
+        timeline.record_fork(self._store, source, forked, None if source.id in self._open else self._holder())
 
     async def _end(self, conversation: Conversation, how: str) -> None:
         await conversation.cancel()

@@ -92,6 +92,7 @@ class AgentServer:
             with refusals.store_errors(session_id):
                 async with self._sessions.held(session_id) as source:
                     forked = await asyncio.to_thread(timeline.fork, self._store, source, turn=turn)
+                    await asyncio.to_thread(self._sessions.record_fork, source, forked)
         except NoSuchPoint as error:
             raise AgentError(
                 errors.INVALID_PARAMS,

@@ -38,7 +38,7 @@ from acp_agent.steps import (
     Text,
 )
 from acp_agent.translate import Translator
-from sessions import durable, timeline
+from sessions import durable, events, timeline
 from sessions.journal import INTERRUPTED, Journal, JournalError
 from sessions.lease import Holder, Lease
 from sessions.leftovers import HarnessStillRunning
@@ -201,6 +201,7 @@ class ResumableAgent:
         back = await loading.bring_back(
             self.session, self._journal, self._open_harness, folders=self._folders, wishes=self._wishes
         )
+        again = self.report is not None
         self.report = back.report
         _say_brought_back(self.session.id, back.report, (time.perf_counter() - began) * 1000)
         self._note = self._note or self.session.recall("note")
@@ -212,7 +213,9 @@ class ResumableAgent:
             self.try_to_store(lambda: self.session.update_folders(own, others))
         self._keep_note(back.note)
         if back.report.reason is not Reason.NEVER_PROMPTED:
-            self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
+            client = self._lease.holder.client
+            told = events.loaded(back.report, client=client, again=again, note=back.note)
+            self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason, told))
         whole = back.report.reason is Reason.AHEAD
         if back.report.outcome is Outcome.RESUMED:
             turns = back.report.turns
