@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Sequence
 
 from acp_agent import questions
 from acp_agent.client_link import Client, unless
+from acp_agent.logs import Event, say
 from acp_agent.steps import Question, QuestionAnswer
 from acp_agent.toolcalls import Json
+
+log = logging.getLogger(__name__)
 
 
 class Answering:
@@ -28,6 +33,16 @@ class Answering:
             tool_call: the call as the client was shown it, with its id.
             cancelled: set when the turn is cancelled, which withdraws what is being asked and skips the rest.
         """
+        began = time.perf_counter()
+        say(log, Event.QUESTIONS_ASKED, count=len(asked))
+        found = await self._asked(asked, tool_call, cancelled)
+        ms = (time.perf_counter() - began) * 1000
+        say(log, Event.QUESTIONS_ANSWERED, count=sum(not answer.skipped for answer in found), ms=ms)
+        return found
+
+    async def _asked(
+        self, asked: Sequence[Question], tool_call: Json, cancelled: asyncio.Event
+    ) -> list[QuestionAnswer]:
         if self._client.takes_forms:
             schema, key = questions.form(asked), str(tool_call["toolCallId"])
             asking = self._client.fill_in(self._session_id, key, questions.title(asked), schema)

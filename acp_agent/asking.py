@@ -11,11 +11,13 @@ import asyncio
 import logging
 import os
 import stat
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from acp_agent import permissions, toolcalls
 from acp_agent.client_link import Client, unless
+from acp_agent.logs import Event, say
 from acp_agent.options import Mode
 from acp_agent.permissions import Choice, Rule, Verdict
 from acp_agent.steps import ToolUse
@@ -74,10 +76,25 @@ class Asking:
         offered = permissions.choices(tool, inside=self._within(tool, self._folders))
         settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._open[settled] = tool
+        call, began = str(tool_call.get("toolCallId")), time.perf_counter()
+        say(log, Event.PERMISSION_ASKED, tool=tool.name, call=call)
+        answer: Choice | bool = False
         try:
             answer = await self._answer(offered, tool_call, cancelled, settled)
         finally:
             del self._open[settled]
+            chosen = answer if isinstance(answer, Choice) and answer.id else None
+            ruled = settled.done() and not cancelled.is_set()
+            say(
+                log,
+                Event.PERMISSION_ANSWERED,
+                tool=tool.name,
+                call=call,
+                allowed=answer.allow if isinstance(answer, Choice) else answer,
+                by="user" if chosen else "rule" if ruled else "nobody",
+                option=chosen.id if chosen else None,
+                ms=(time.perf_counter() - began) * 1000,
+            )
         if isinstance(answer, bool):
             return answer
         if answer.rule is not None:
@@ -123,7 +140,7 @@ class Asking:
         try:
             self._session.remember(KEY, permissions.stored(rules))
         except StoreRefused as refused:
-            log.warning("%s %s", refused, otherwise)
+            say(log, Event.STORE_REFUSED, f"{refused} {otherwise}")
         self.reconsider()
 
     def _within(self, tool: ToolUse, folders: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from acp_agent import __version__, config
-from acp_agent.config import Announce, BadSettings, LogLevel, Settings
+from acp_agent.appending import CannotAppend
+from acp_agent.config import Announce, BadSettings, LogLevel, Settings, TraceContent
 from acp_agent.options import Mode
 from sessions.outcomes import Outcome
 from sessions.resume import OnInterrupted, OnLeftovers
@@ -26,7 +28,10 @@ from sessions.resume import OnInterrupted, OnLeftovers
 if TYPE_CHECKING:
     from acp_agent.wire.errors import JsonObject
     from acp_agent.wire.lifetime import ServedAgent
+    from acp_agent.wire.trace import Trace
     from acp_agent.wire.transport import StdioTransport
+
+log = logging.getLogger(__name__)
 
 THREADS = 64
 """How many things may wait on threads at once; they are made as they are needed."""
@@ -40,6 +45,7 @@ _LATER: Final[Mapping[str, str]] = {
     "login": "acp_agent.login_command:login",
     "logout": "acp_agent.login_command:logout",
     "sessions": "acp_agent.sessions_command:sessions",
+    "trace": "acp_agent.trace_command:trace",
     "uninstall": "acp_agent.install_command:uninstall",
 }
 """The commands that a client never waits for, and where they are: imported only when they are asked for."""
@@ -98,6 +104,15 @@ class _Commands(click.Group):
 @click.option(
     "--log-level", type=click.Choice([level.value for level in LogLevel]), help="Detail on standard error."
 )
+@click.option("--log-file", metavar="FILE", help="Also log to this file, one line an event; it is rotated.")
+@click.option(
+    "--trace", metavar="FILE", help="Record every message of the protocol in this file, without secrets."
+)
+@click.option(
+    "--trace-content",
+    type=click.Choice([content.value for content in TraceContent]),
+    help="What a trace holds of texts: all, or how long they are.",
+)
 @click.option("--config", metavar="FILE", help="TOML file with these settings, with underscores for dashes.")
 @click.version_option(__version__, prog_name="acp-agent")
 @click.pass_context
@@ -115,7 +130,10 @@ def main(context: click.Context, /, **flags: object) -> None:
         raise click.UsageError(str(error)) from error
     context.obj = settings
     if context.invoked_subcommand is None:
-        _serve(settings)
+        try:
+            _serve(settings)
+        except CannotAppend as error:
+            raise click.UsageError(f"The log or trace cannot be kept: {error}.") from error
 
 
 @main.command()
@@ -157,20 +175,41 @@ def _serve(settings: Settings) -> None:
     from acp_agent.wire.stdio import claim_stdin, claim_stdout  # noqa: PLC0415
 
     protocol_in, protocol_out = claim_stdin(), claim_stdout()
-    logging.basicConfig(
-        level=settings.log_level.value.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    _keep_log(settings)
     from acp_agent.wire.lifetime import serve  # noqa: PLC0415
     from acp_agent.wire.transport import StdioTransport  # noqa: PLC0415
+
+    trace: Trace | None = None
+    if settings.trace is not None:
+        from acp_agent.wire import trace as tracing  # noqa: PLC0415
+
+        trace = tracing.Trace(settings.trace, content=settings.trace_content is TraceContent.TEXT)
 
     async def run() -> None:
         # Sessions that wait on a thread, for a disk or a dying harness, must not use up the threads of the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         with contextlib.ExitStack() as stack:
-            transport = StdioTransport(protocol_in, protocol_out, partial(_introduce, settings))
+            transport = StdioTransport(protocol_in, protocol_out, partial(_introduce, settings), trace)
             await serve(transport, partial(_load, settings, transport, stack))
 
     asyncio.run(run())
+
+
+def _keep_log(settings: Settings) -> None:
+    """Say what this process is, to whoever reads the log.
+
+    Raises:
+        CannotAppend: the log file cannot be written.
+    """
+    from acp_agent import redaction  # noqa: PLC0415
+    from acp_agent.logs import Event, say, setup  # noqa: PLC0415
+
+    redaction.process.learn(redaction.secrets_in_environment(os.environ))
+    setup.configure(logging.getLevelNamesMapping()[settings.log_level.value.upper()], settings.log_file)
+    facts = {name: value for name in config.NAMES if (value := getattr(settings, name)) is not None}
+    shown = {name: value if isinstance(value, int | float) else str(value) for name, value in facts.items()}
+    python = ".".join(map(str, sys.version_info[:3]))
+    say(log, Event.STARTED, version=__version__, python=python, platform=sys.platform, **shown)
 
 
 def _introduce(settings: Settings, params: JsonObject) -> JsonObject:
@@ -183,6 +222,10 @@ def _introduce(settings: Settings, params: JsonObject) -> JsonObject:
 
 def _load(settings: Settings, transport: StdioTransport, stack: contextlib.ExitStack) -> Callable[[], ServedAgent]:
     """Import what takes long, which is what talks to the model; what is returned makes the agent."""
+    began = time.perf_counter()
+    from importlib import metadata  # noqa: PLC0415
+
+    from acp_agent.logs import Event, say  # noqa: PLC0415
     from acp_agent.server import AgentServer  # noqa: PLC0415
 
     offline_url: str | None = None
@@ -190,4 +233,7 @@ def _load(settings: Settings, transport: StdioTransport, stack: contextlib.ExitS
         from acp_agent.offline.server import OfflineModel  # noqa: PLC0415
 
         offline_url = stack.enter_context(OfflineModel(record=False)).gemini_url
+    versions = {"antigravity": "google-antigravity", "acp": "agent-client-protocol"}
+    found = {name: metadata.version(package) for name, package in versions.items()}
+    say(log, Event.LOADED, ms=(time.perf_counter() - began) * 1000, **found)
     return partial(AgentServer, settings, transport, offline_url=offline_url)

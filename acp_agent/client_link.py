@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from acp import schema
 from pydantic import JsonValue, ValidationError
 
+from acp_agent.logs import Event, say
 from acp_agent.toolcalls import Json
 from acp_agent.wire.errors import AgentError
 from acp_agent.wire.outgoing import ClientRefused
@@ -96,7 +97,8 @@ class ClientLink:
             answer = await self._transport.request("session/request_permission", params)
             outcome = schema.RequestPermissionResponse.model_validate(answer).outcome
         except (ClientRefused, ValidationError, AgentError) as error:
-            log.warning("the client did not answer a permission question: %s", error)
+            words = f"the client did not answer a permission question: {error}"
+            say(log, Event.CLIENT_REFUSED, words, what="permission", error=type(error).__name__)
             return None
         return outcome.option_id if isinstance(outcome, schema.AllowedOutcome) else None
 
@@ -117,7 +119,8 @@ class ClientLink:
         try:
             return await self._transport.request("elicitation/create", params)
         except ClientRefused as error:
-            log.warning("the client did not show a form: %s", error)
+            words = f"the client did not show a form: {error}"
+            say(log, Event.CLIENT_REFUSED, words, what="form", error=type(error).__name__)
             return None
 
     async def tell(self, session_id: str, severity: str, title: str, text: str, meta: Json) -> None:

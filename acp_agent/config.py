@@ -44,6 +44,13 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class TraceContent(StrEnum):
+    """What a trace holds of the texts in a message: all of them, or only how long they are."""
+
+    TEXT = "text"
+    NONE = "none"
+
+
 class BadSettings(ValueError):
     """A setting has a value that cannot be used; the message names the setting and where it came from."""
 
@@ -55,7 +62,7 @@ class Settings:
     `hibernate` is after how many seconds an idle session gives its harness up, `silence` after how many a turn
     in which nothing comes is given up; 0 is never. `mode` is what new sessions begin in; `require` refuses a
     load whose outcome is lower than it on the ladder; `interrupted` and `leftovers` say what becomes of a turn
-    that was cut, and of the commands that it left running.
+    that was cut, and of the commands that it left running. `log_file` and `trace` are files that are appended to.
     """
 
     data_dir: Path
@@ -71,6 +78,9 @@ class Settings:
     hibernate: float = 600
     silence: float = 900
     log_level: LogLevel = LogLevel.WARNING
+    log_file: Path | None = None
+    trace: Path | None = None
+    trace_content: TraceContent = TraceContent.TEXT
 
 
 def _text(value: object) -> str:
@@ -79,7 +89,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _folder(value: object) -> Path:
+def _path(value: object) -> Path:
     try:
         return Path(value if isinstance(value, Path) else _text(value)).expanduser().absolute()
     except RuntimeError as error:  # a "~name" of nobody's
@@ -131,7 +141,7 @@ _SWITCHES: Final = dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True) | d
 )
 
 _READERS: Final[Mapping[str, Callable[[object], object]]] = {
-    "data_dir": _folder,
+    "data_dir": _path,
     "model": _text,
     "base_url": _http,
     "gemini_url": _http,
@@ -144,6 +154,9 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "hibernate": _seconds,
     "silence": _seconds,
     "log_level": _one_of(LogLevel),
+    "log_file": _path,
+    "trace": _path,
+    "trace_content": _one_of(TraceContent),
 }
 """What makes the value of a setting of what was given; it raises `ValueError` with what is wrong."""
 
@@ -213,6 +226,8 @@ def look(flags: Mapping[str, object], environment: Mapping[str, str]) -> Look:
     if settings.offline and settings.base_url is not None:
         given = f"offline (from {origins['offline']}) and base_url (from {origins['base_url']})"
         problems.append(f"{given} exclude each other: choose one model endpoint.")
+    if settings.trace is not None and settings.trace == settings.log_file:
+        problems.append(f"log_file and trace are both {settings.trace}: choose another file for one of them.")
     return Look(settings, origins, tuple(problems), path)
 
 

@@ -8,6 +8,8 @@ where something is not as it should be.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -22,6 +24,7 @@ from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
 from acp_agent.commands import BadCommand
 from acp_agent.config import Announce
+from acp_agent.logs import Event, say
 from acp_agent.model_access import ModelEndpoint
 from acp_agent.obeying import Obeying
 from acp_agent.options import Mode
@@ -47,6 +50,8 @@ from sessions.leftovers import HarnessStillRunning
 from sessions.report import Reason, ResumeReport
 from sessions.session import Session, StoreDamaged, StoreRefused
 from sessions.store import Store, now
+
+log = logging.getLogger(__name__)
 
 
 class PromptFailed(Exception):
@@ -133,19 +138,36 @@ class Conversation:
         self._rest_later()
         return report
 
-    async def replay(self) -> None:
-        """Show the client everything that it was shown before, from the journal.
+    async def replay(self) -> int:
+        """Show the client everything that it was shown before, from the journal; how many updates that took.
 
         Raises:
             AgentError: the client does not want it any more.
         """
-        request = requests.current()
+        request, sent = requests.current(), 0
         for entry in self._agent.journal.entries():
             request.stop_if_withdrawn()
             if entry.kind == "compaction" and not self._client.takes_compactions:
                 continue
             for update in showing.replay(entry):
                 await self._client.update(self.session.id, update)
+                sent += 1
+        return sent
+
+    def say_opened(self, how: str, began: float, *, replayed: int | None = None) -> None:
+        """Log that the session is open: in what way, and since when (`time.perf_counter`) it was being opened."""
+        say(
+            log,
+            Event.SESSION_OPENED,
+            session=self.session.id,
+            how=how,
+            mode=self.options.mode.value,
+            model=self.options.endpoint.model,
+            mcp_servers=len(self._setup.mcp_servers),
+            folders=len(self._setup.folders),
+            replayed=replayed,
+            ms=(time.perf_counter() - began) * 1000,
+        )
 
     async def opened(self) -> None:
         """Tell the client, after the answer that opened the session, what can be done in it."""
@@ -177,6 +199,7 @@ class Conversation:
             BadOption, StoreRefused: see `SessionOptions.set_mode`.
         """
         self.options.set_mode(mode_id)
+        say(log, Event.MODE_CHANGED, mode=self.options.mode.value)
         self._asking.reconsider()
         await self._tell_options()
 
@@ -193,6 +216,7 @@ class Conversation:
         mode = self.options.mode
         if self.options.set(config_id, value):
             self._agent.reconfigure(self._config())
+        say(log, Event.OPTION_CHANGED, option=config_id, value=value)
         if self.options.mode is not mode:
             self._asking.reconsider()
             await self._tell_mode()
@@ -219,7 +243,10 @@ class Conversation:
             except BadCommand as bad:
                 return await self._answer(str(bad), {})
             if command is not None:
-                return await self._answer(*await self._obeying.obey(command))
+                began = time.perf_counter()
+                said = await self._obeying.obey(command)
+                say(log, Event.COMMAND, command=command.name, ms=(time.perf_counter() - began) * 1000)
+                return await self._answer(*said)
             if self.options.mode is Mode.PLAN:
                 parts = (PlanFirst(), *parts)
             try:
@@ -230,6 +257,7 @@ class Conversation:
             await self._tell_of_servers()
             meta = await self._save(end, prompts.excerpt(blocks))
         finally:
+            self._agent.scope.turn = None
             self._idle.set()
             self._rest_later()
         if end.failure is not None and end.stop_reason != "cancelled":
@@ -239,6 +267,7 @@ class Conversation:
     async def cancel(self) -> None:
         """Halt the running turn, if there is one. Its prompt is then answered with `cancelled`."""
         if self.busy:
+            say(log, Event.CANCEL_ASKED)
             await self._agent.cancel()
 
     def cancel_soon(self) -> None:
@@ -265,13 +294,19 @@ class Conversation:
             self._resting = asyncio.ensure_future(self._hibernate())
 
     async def _hibernate(self) -> None:
-        if not await self._agent.hibernate() and not self.busy:
+        if await self._agent.hibernate():
+            say(log, Event.HARNESS_HIBERNATED, session=self.session.id, idle=self._patience.hibernate)
+        elif not self.busy:
             self._rest_later()
 
-    async def close(self) -> None:
-        """Cancel what runs, close the harness in order and give the session up to other processes."""
+    async def close(self, how: str) -> None:
+        """Cancel what runs, close the harness in order and give the session up to other processes.
+
+        `how` says for the log why that is.
+        """
         self._stay_awake()
         await self._agent.close()
+        say(log, Event.SESSION_CLOSED, session=self.session.id, how=how)
 
     async def show(self, shown: Shown) -> None:
         """Part of `acp_agent.antigravity.Audience`."""
@@ -377,6 +412,7 @@ class Conversation:
         for failure in self._agent.mcp_failures():
             if failure not in self._told:
                 self._told.add(failure)
+                say(log, Event.MCP_FAILED, f"An MCP server failed: {failure.name}", server=failure.name)
                 text = (
                     f"The MCP server {failure.name} cannot be used: {failure.why}. The session goes on without it."
                 )
@@ -400,6 +436,7 @@ class Conversation:
             return False
         shown = await self._agent.stage.question(tool, await asyncio.to_thread(existing_text, tool))
         if shown is not None:
+            say(log, Event.PERMISSION_DENIED, tool=tool.name, by="mode")
             await self._agent.stage.refused(shown, "Refused: the session is in plan mode, which is read-only.")
         return True
 
@@ -416,6 +453,8 @@ class Conversation:
                 allowed = await self._asking.ask(tool, tool_call, self._agent.cancelled)
         else:
             allowed = verdict is Verdict.ALLOW
+            if not allowed:
+                say(log, Event.PERMISSION_DENIED, tool=tool.name, by="rule")
             words = "Refused: you have always rejected this in this session; /permissions takes that back."
         if not allowed:
             await self._agent.stage.refused(shown, words)

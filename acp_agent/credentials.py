@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from acp_agent import redaction
+from acp_agent.logs import Event, say
 from acp_agent.secret import Secret
 from acp_agent.system import paths
 from sessions.system import files
@@ -102,11 +104,11 @@ def kept(*, seconds: float = KEYRING_SECONDS) -> Kept | None:
         if found := in_keyring(seconds=seconds):
             return Kept(found, "keyring")
     except KeyringRefused as refused:
-        log.debug("%s", refused)
+        say(log, Event.KEYRING_SILENT, str(refused))
     try:
         key = in_file()
     except KeyFileRefused as refused:
-        log.warning("%s", refused)
+        say(log, Event.KEY_UNREADABLE, str(refused))
         return None
     return Kept(key, str(key_file())) if key else None
 
@@ -118,6 +120,7 @@ def in_keyring(*, seconds: float) -> Secret | None:
         KeyringRefused: there is one, and it refuses, or does not answer in time.
     """
     found = _in_time(_from_keyring, seconds)
+    redaction.process.learn([found] if found else [])
     return Secret(found) if found else None
 
 
@@ -142,7 +145,9 @@ def in_file() -> Secret | None:
             raise KeyFileRefused(f"The key in {path} is not used: others can read it. Run chmod 600 on the file.")
         text = file.read(1024)
     try:
-        return checked(text)
+        key = checked(text)
+        redaction.process.learn([key.reveal()])
+        return key
     except BadKey:
         raise KeyFileRefused(f"What is in {path} is no API key.") from None
 

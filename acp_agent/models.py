@@ -20,6 +20,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from acp_agent.logs import Event, say
 from acp_agent.options import Model
 from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint
@@ -92,7 +93,8 @@ def offered(endpoint: Endpoint) -> tuple[Model, ...]:
         return listed(endpoint)
     except (OSError, HTTPException, ValueError) as error:
         # Its text is left out, for what it may hold.
-        log.info("the list of models could not be read: %s", type(error).__name__)
+        kind = type(error).__name__
+        say(log, Event.MODELS_UNREAD, f"the list of models could not be read: {kind}", error=kind)
     return ()
 
 

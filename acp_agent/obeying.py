@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from acp_agent import commands, permissions
 from acp_agent.antigravity import ResumableAgent
 from acp_agent.asking import Asking
 from acp_agent.commands import Command
+from acp_agent.logs import Event, say
 from acp_agent.options import BadOption, Mode
 from acp_agent.toolcalls import Json
 from sessions import checkpoint, timeline
 from sessions.store import Store
 from sessions.timeline import NoSuchPoint, NotPreserved
+
+log = logging.getLogger(__name__)
 
 Said = tuple[str, Json]
 """An answer in Markdown, and what the `_meta` of the prompt's answer says."""
@@ -86,6 +90,8 @@ class Obeying:
     async def _fork(self, command: Command) -> Said:
         session = self._agent.session
         forked = await asyncio.to_thread(timeline.fork, self._store, session, turn=command.turn)
+        say(log, Event.FORKED, into=forked.session_id, at=forked.turn)
+        await asyncio.to_thread(timeline.record_fork, self._store, session, forked, None)
         text = f"Forked at the end of turn {forked.turn}: the new session is `{forked.session_id}`."
         return text, {"acp-agent/fork": {"sessionId": forked.session_id}}
 

@@ -18,6 +18,7 @@ from acp_agent.antigravity import ResumeRefused, Wishes
 from acp_agent.client_link import Client
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, Patience
+from acp_agent.logs import Event, say
 from acp_agent.model_access import ModelEndpoint
 from acp_agent.options import Options
 from acp_agent.session_options import SessionOptions
@@ -25,12 +26,13 @@ from acp_agent.setup import Setup
 from acp_agent.steps import HarnessError
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
-from sessions import housekeeping
+from sessions import housekeeping, timeline
 from sessions.lease import Holder, Lease, SessionBusy
 from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
 from sessions.session import Session, StoreDamaged
 from sessions.store import Store, StoreTooNew, UnknownSession, now
+from sessions.timeline import Forked
 
 log = logging.getLogger(__name__)
 
@@ -94,31 +96,33 @@ class OpenSessions:
             try:
                 yield conversation, report
             except BaseException:
-                await conversation.close()
+                await conversation.close("failed")
                 raise
             self._open[session_id] = conversation
 
     async def close(self, session_id: str) -> None:
         """Cancel what runs and free the session; it stays on disk."""
         async with self._lock(session_id):
-            await self._end(self.conversation(session_id))
+            await self._end(self.conversation(session_id), "close")
 
     async def delete(self, session_id: str) -> None:
         """Delete a session and all its files, if it is there; one that is open here is closed first."""
         async with self._lock(session_id):
             if conversation := self._open.get(session_id):
-                await self._end(conversation)
+                await self._end(conversation, "delete")
             try:
                 with refusals.store_errors(session_id):
                     await asyncio.to_thread(housekeeping.delete, self._store, session_id, self._holder())
             except UnknownSession:
-                log.info("there was no session %s to delete", session_id)
+                say(log, Event.SESSION_DELETED, f"there was no session {session_id} to delete", existed=False)
             except SessionBusy as error:
                 raise refusals.busy(session_id, error) from error
+            else:
+                say(log, Event.SESSION_DELETED, existed=True)
 
     async def shut_down(self) -> None:
         """Close every open session; called once the connection is gone."""
-        await asyncio.gather(*(conversation.close() for conversation in self._open.values()))
+        await asyncio.gather(*(conversation.close("end") for conversation in self._open.values()))
         self._open.clear()
 
     @contextmanager
@@ -137,11 +141,15 @@ class OpenSessions:
             with self.to_read(session_id) as session:
                 yield session
 
-    async def _end(self, conversation: Conversation) -> None:
+    def record_fork(self, source: Session, forked: Forked) -> None:
+        """Record with a session that is held that a fork was made of it, if this process may write to it."""
+        timeline.record_fork(self._store, source, forked, None if source.id in self._open else self._holder())
+
+    async def _end(self, conversation: Conversation, how: str) -> None:
         await conversation.cancel()
         await conversation.wait_idle()
         del self._open[conversation.session.id]
-        await conversation.close()
+        await conversation.close(how)
 
     async def _bring_back(
         self, session_id: str, setup: Setup, model: ModelEndpoint, client: Client
@@ -150,13 +158,13 @@ class OpenSessions:
             if already.busy:
                 raise refusals.turn_in_progress(session_id, "a load")
             del self._open[session_id]
-            await already.close()
+            await already.close("reload")
         with refusals.store_errors(session_id):
             conversation = self._take(session_id, setup, model, client)
             try:
                 return conversation, await conversation.bring_back()
             except BaseException as error:
-                await conversation.close()
+                await conversation.close("failed")
                 if isinstance(error, ResumeRefused | HarnessError | HarnessStillRunning):
                     raise refusals.not_brought_back(session_id, error) from error
                 raise
@@ -199,7 +207,7 @@ class OpenSessions:
             except StoreDamaged as damage:
                 if salvage_for is None:
                     raise
-                log.warning("%s What can be read of it is opened.", damage)
+                say(log, Event.STORE_SALVAGED, f"{damage} What can be read of it is opened.")
                 return self._store.open_salvaged(session_id, cwd=str(salvage_for.folder))
         except UnknownSession as error:
             raise refusals.unknown_session(session_id) from error

@@ -66,7 +66,7 @@ _HIDDEN_IN_TEXT: Final = tuple(
 
 _SECRET_NAME: Final = re.compile(
     r"(?:^|[_\-./ ])(?:(?:api|access|auth|private|secret|client|signing|goog)[_-]?key|apikey|secret|token|password"
-    r"|passwd|pwd|passphrase|credentials?|authorization|cookie|authtoken)$"
+    r"|passwd|passphrase|credentials?|authorization|cookie|authtoken)$"
 )
 _PLACE_IN_TEXT: Final = re.compile(r"\\?[\"'](?:env|headers|authenticate)\b", re.IGNORECASE)
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -7,6 +7,8 @@ Each public method is called by the SDK with the request's parameters as keyword
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Coroutine, Sequence
 
 import acp
@@ -18,6 +20,7 @@ from acp_agent.client_link import ClientLink
 from acp_agent.config import Settings
 from acp_agent.conversation import Conversation, PromptFailed
 from acp_agent.credentials import KeyringRefused
+from acp_agent.logs import Event, say, scope
 from acp_agent.model_access import ModelAccess
 from acp_agent.open_sessions import OpenSessions
 from acp_agent.options import BadOption
@@ -32,6 +35,8 @@ from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
 from sessions.store import InvalidCursor, Store, UnknownSession, new_session_id
 from sessions.timeline import NoSuchPoint
+
+log = logging.getLogger(__name__)
 
 PAGE_SIZE = 50
 
@@ -55,9 +60,11 @@ class AgentServer:
 
     async def new_session(self, **_: object) -> Json:
         """Make a session that can be loaded from now on, in this process and any other."""
+        began = time.perf_counter()
         model = await self._access.needed()
         opened = setup.for_new(requests.current().params)
         session_id = new_session_id()
+        scope.enter(session_id)
         with refusals.store_errors(session_id):
             self._store.create(
                 session_id,
@@ -66,6 +73,7 @@ class AgentServer:
                 client=self._client_name(),
             ).close()
             conversation = self._sessions.begin(session_id, opened, model=model, client=self._client())
+        conversation.say_opened("new", began)
         self._client().after_response(conversation.opened())
         return {"sessionId": session_id, **conversation.options.wire()}
 
@@ -76,6 +84,7 @@ class AgentServer:
         **_: object,
     ) -> Json:
         """Make a session of another one, up to its last checkpoint or the turn that `_meta` names."""
+        began = time.perf_counter()
         model = await self._access.needed()
         opened = setup.for_new(requests.current().params, session_id)
         turn = params.turn_to_fork_at(meta, session_id)
@@ -83,6 +92,7 @@ class AgentServer:
             with refusals.store_errors(session_id):
                 async with self._sessions.held(session_id) as source:
                     forked = await asyncio.to_thread(timeline.fork, self._store, source, turn=turn)
+                    await asyncio.to_thread(self._sessions.record_fork, source, forked)
         except NoSuchPoint as error:
             raise AgentError(
                 errors.INVALID_PARAMS,
@@ -91,9 +101,12 @@ class AgentServer:
                 details=str(error),
                 session_id=session_id,
             ) from error
+        say(log, Event.FORKED, into=forked.session_id, at=forked.turn)
+        scope.enter(forked.session_id)
         with refusals.store_errors(forked.session_id):
             conversation = self._sessions.begin(forked.session_id, opened, model=model, client=self._client())
             conversation.session.update_folders(str(opened.folder), opened.additional)
+        conversation.say_opened("fork", began)
         self._client().after_response(conversation.opened())
         made: Json = {"from": session_id, "turn": forked.turn, "turns": forked.turns}
         return {
@@ -109,24 +122,28 @@ class AgentServer:
 
     async def load_session(self, session_id: str, **_: object) -> Json:
         """Bring a session back, replay all of it, and report exactly what was brought back."""
+        began = time.perf_counter()
         opened = setup.for_stored(requests.current().params, session_id)
         model = await self._access.at_hand()
         bringing_back = self._sessions.bringing_back(session_id, opened, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             with refusals.store_errors(session_id):
-                await conversation.replay()
+                replayed = await conversation.replay()
             await self._send_info(conversation, report)
             await conversation.announce(report)
+        conversation.say_opened("load", began, replayed=replayed)
         self._client().after_response(conversation.opened())
         return {**conversation.options.wire(), "_meta": {"acp-agent/resume": report.wire()}}
 
     async def resume_session(self, session_id: str, **_: object) -> Json:
         """Bring a session back without replaying it."""
+        began = time.perf_counter()
         opened = setup.for_stored(requests.current().params, session_id)
         model = await self._access.at_hand()
         bringing_back = self._sessions.bringing_back(session_id, opened, model=model, client=self._client())
         async with bringing_back as (conversation, report):
             await self._send_info(conversation, report)
+        conversation.say_opened("resume", began)
         # The protocol forbids messages before this response, and a client without notices is told by a message.
         self._client().after_response(_in_order(conversation.announce(report), conversation.opened()))
         return {**conversation.options.wire(), "_meta": {"acp-agent/resume": report.wire()}}
@@ -216,6 +233,7 @@ class AgentServer:
             )
         self._access.look_again()
         await self._access.needed()
+        say(log, Event.AUTHENTICATED, method=method_id)
         return {}
 
     async def log_out(self, _: dict[str, JsonValue]) -> Json:
@@ -225,11 +243,13 @@ class AgentServer:
                 await self._access.log_out()
             except KeyringRefused as refused:
                 raise refusals.key_not_removed(refused) from refused
+        say(log, Event.LOGGED_OUT)
         return {}
 
     async def cancel(self, session_id: str, **_: object) -> None:
         """Halt the session's turn; its prompt is answered with `cancelled`."""
         if conversation := self._sessions.get(session_id):
+            scope.enter(session_id)
             await conversation.cancel()
 
     async def close_session(self, session_id: str, **_: object) -> Json:

@@ -14,11 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sessions import lease, migrate, schema
+from sessions.events import Kind
 from sessions.housekeeping import size_on_disk
 from sessions.lease import SessionBusy
+from sessions.outcomes import Outcome, Reason
 from sessions.session import SALVAGED_NAME, SessionSummary, store_path
 from sessions.store import DELETED, NEW, SALVAGED, Store, UnknownSession, valid_session_id
 from sessions.timeline import INTENT
+
+EVENTS = 20
+"""How many of a session's events are looked at, the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of a session without what it is about: when, what, and after which turn; of a load how it went."""
+
+    at: str | None
+    kind: Kind
+    turn: int
+    outcome: Outcome | None = None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +42,8 @@ class Health:
     """What a look at one session shows.
 
     `version` is its store's, None if that is not known; `problem` says why this program cannot read it, and
-    `too_new` whether that is because a newer version wrote it. `rows` is how many each of its tables holds.
+    `too_new` whether that is because a newer version wrote it. `rows` is how many each of its tables holds,
+    `events` are the last things that happened to it.
     `restoring` and `salvaging` say that a restore or a repair was cut, which the next load finishes. `busy` is
     who has it open. `bytes` are those of the whole folder on the disk, `aside` those of what was moved aside.
     """
@@ -38,6 +55,7 @@ class Health:
     summary: SessionSummary | None = None
     client: str | None = None
     rows: tuple[tuple[str, int], ...] = ()
+    events: tuple[Happened, ...] = ()
     restoring: bool = False
     salvaging: bool = False
     busy: SessionBusy | None = None
@@ -71,12 +89,14 @@ def of_session(folder: Path) -> Health:
     summary: SessionSummary | None = None
     client: str | None = None
     rows: tuple[tuple[str, int], ...] = ()
+    events: tuple[Happened, ...] = ()
     try:
         with closing(schema.open_readonly(path)) as db:
             version = schema.version(db)
             summary = migrate.summary_of(db)
             (client,) = db.execute("SELECT client FROM session").fetchone()
             rows = _rows(db)
+            events = _events(db) if "event" in dict(rows) else ()
         if summary.id != folder.name:
             problem, summary = f"it is the store of session {summary.id}", None
     except schema.NewerStore as newer:
@@ -94,6 +114,7 @@ def of_session(folder: Path) -> Health:
         summary=summary,
         client=client,
         rows=rows,
+        events=events,
         restoring=os.path.lexists(folder / INTENT),
         salvaging=path.name == SALVAGED_NAME,
         busy=busy,
@@ -115,6 +136,18 @@ def remains(data_dir: Path) -> Remains:
         if valid_session_id(path.name.removeprefix(prefix))
     ]
     return Remains(deleted=tuple(sorted(root.glob(f"{DELETED}*"))), unfinished=tuple(sorted(unfinished)))
+
+
+def _events(db: sqlite3.Connection) -> tuple[Happened, ...]:
+    found = db.execute(
+        "SELECT at, kind, turn, json_extract(detail, '$.outcome'), json_extract(detail, '$.reason')"
+        " FROM event ORDER BY id DESC LIMIT ?",
+        (EVENTS,),
+    ).fetchall()
+    return tuple(
+        Happened(at, Kind(kind), turn, outcome and Outcome(outcome), reason and Reason(reason))
+        for at, kind, turn, outcome, reason in reversed(found)
+    )
 
 
 def _rows(db: sqlite3.Connection) -> tuple[tuple[str, int], ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from sessions import durable
 from sessions.lease import FILES as LEASE_FILES
 from sessions.lease import Holder, Lease, SessionBusy, refusal
-from sessions.session import SessionSummary, timestamp
+from sessions.session import Session, SessionSummary, timestamp
 from sessions.store import DELETED, Store, UnknownSession
 from sessions.system import files
 
@@ -141,6 +141,23 @@ def size_on_disk(folder: Path) -> int:
             if found.st_nlink == 1 or stat.S_ISDIR(found.st_mode):
                 total += files.space(found)
     return total
+
+
+def sizes(session: Session) -> dict[str, int]:
+    """How many bytes the parts of a session take up on the disk, and all of it (`total`)."""
+    return {
+        "store": sum(size_on_disk(path) for path in session.folder.glob("store.db*")),
+        "trajectory": size_on_disk(session.trajectory_dir),
+        "harness": size_on_disk(session.app_data_dir),
+        "aside": size_on_disk(session.aside_dir),
+        "total": size_on_disk(session.folder),
+    }
+
+
+def aside(session: Session) -> dict[str, int]:
+    """The folders of files that were moved out of the way, in the order of their names, and their bytes."""
+    folders = sorted(session.aside_dir.iterdir()) if session.aside_dir.is_dir() else []
+    return {path.name: size_on_disk(path) for path in folders}
 
 
 def _from(store: Store, first: int) -> Iterator[SessionSummary]:

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
+from sessions import events
 from sessions.session import Session, storable
 
 MessageKind = Literal["user_message", "agent_message", "agent_thought"]
@@ -29,6 +30,9 @@ Payload = dict[str, JsonValue]
 
 KINDS: frozenset[str] = frozenset({*get_args(MessageKind), *get_args(ThingKind)})
 """All kinds of entries."""
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+"""The statuses of a tool call, or the like, that has come to its end."""
 
 INTERRUPTED = "interrupted"
 """The stop reason of a turn whose end never came."""
@@ -59,7 +63,8 @@ class Entry:
     """A message, or something that is updated in place, as the client was shown it.
 
     `seq` orders entries by when they began; `turn` counts from 1 (0 before the first). `text` is the streamed body
-    of a message, everything else is in `payload`.
+    of a message, everything else is in `payload`. What is updated in place has the times at which it was first
+    shown and came to its end, as far as they are known; a message has none.
     """
 
     seq: int
@@ -68,6 +73,8 @@ class Entry:
     kind: Kind
     payload: Payload
     text: str
+    began_at: str | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +174,7 @@ class Journal:
 
         self._write(write)
 
-    def rewind(self, turn: int, *, primer: int | None) -> None:
+    def rewind(self, turn: int, *, primer: int | None, aside: str | None = None, note: str | None = None) -> None:
         """Let the line that the session is on end with a turn, on this line or another; 0 is before the first.
 
         Nothing is lost: the turns that are left stay and can be returned to in the same way. A turn that is still
@@ -176,6 +183,8 @@ class Journal:
         Args:
             turn: its number.
             primer: what the conversation that belongs to it was primed with, as its checkpoint says.
+            aside: the name of the folder that the harness's files go to, by which it is recorded once.
+            note: what the model is told of it.
 
         Raises:
             LookupError: there is no such turn.
@@ -192,7 +201,10 @@ class Journal:
                 _join_pieces(db)
                 for number in _open_turns(db):
                     _end(db, number, self._ends.get(number, end))
+                (before,) = db.execute("SELECT head FROM session").fetchone()
                 db.execute("UPDATE session SET updated_at = ?, head = ?, primer = ?", (end.at, turn, primer))
+                if aside is not None:
+                    events.restored(db, end.at, before=before, turn=turn, aside=aside, note=note)
         except sqlite3.Error as error:
             raise JournalError(
                 f"The journal of session {self._session.id} could not be written: {error}."
@@ -224,17 +236,30 @@ class Journal:
 
         self._write(write)
 
-    def put(self, kind: ThingKind, key: str, payload: Payload) -> None:
-        """Add a tool call or the like, or replace the payload of the one with this key, which keeps its place."""
+    def put(self, kind: ThingKind, key: str, payload: Payload, *, live: bool = True) -> None:
+        """Add a tool call or the like, or replace the payload of the one with this key, which keeps its place.
+
+        Args:
+            kind: the kind of thing.
+            key: its id.
+            payload: all of it as it now is.
+            live: whether that happens now. Else it is learned only now, and the time at which it was is not known.
+        """
+        now = self._session.now() if live else None
+        ended = payload.get("status") in ENDED
         if (kind, key) not in self._things:
             self._things.add((kind, key))
             self._streaming = None
-            self._write(self._new_entry(kind, key, payload, ""))
+            self._write(self._new_entry(kind, key, payload, "", began_at=now, ended_at=now if ended else None))
             return
-        values = (json.dumps(payload), kind, _to_blob(key))
+        values = (json.dumps(payload), ended, now, kind, _to_blob(key))
 
         def write(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE entry SET payload = ? WHERE kind = ? AND key = ?", values)
+            db.execute(
+                "UPDATE entry SET payload = ?, ended_at = CASE WHEN ? THEN coalesce(ended_at, ?) END"
+                " WHERE kind = ? AND key = ?",
+                values,
+            )
 
         self._write(write)
 
@@ -333,12 +358,25 @@ class Journal:
             row = db.execute("SELECT 1 FROM turn WHERE turn = ? AND ended_at IS NULL", (self._head,)).fetchone()
             return self._head if row else None
 
-    def _new_entry(self, kind: Kind, key: str, payload: Payload, text: str) -> _Write:
-        values = (self._head, kind, _to_blob(key), json.dumps(payload), _to_blob(text))
+    def _new_entry(
+        self,
+        kind: Kind,
+        key: str,
+        payload: Payload,
+        text: str,
+        *,
+        began_at: str | None = None,
+        ended_at: str | None = None,
+    ) -> _Write:
+        values = (self._head, kind, _to_blob(key), json.dumps(payload), _to_blob(text), began_at, ended_at)
 
         def write(db: sqlite3.Connection) -> None:
             _join_pieces(db)
-            db.execute("INSERT INTO entry (turn, kind, key, payload, text) VALUES (?, ?, ?, ?, ?)", values)
+            db.execute(
+                "INSERT INTO entry (turn, kind, key, payload, text, began_at, ended_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
 
         return write
 
@@ -397,15 +435,16 @@ def _entries(db: sqlite3.Connection, wanted: str, which: str, *, after: int) -> 
     # At most one message is kept in pieces.
     in_pieces = {seq: _text(db, seq) for (seq,) in db.execute("SELECT DISTINCT entry FROM delta").fetchall()}
     rows = db.execute(
-        f"SELECT seq, turn, key, kind, payload, text FROM entry WHERE seq > ? AND {wanted} ORDER BY seq",  # noqa: S608
+        "SELECT seq, turn, key, kind, payload, text, began_at, ended_at FROM entry"  # noqa: S608
+        f" WHERE seq > ? AND {wanted} ORDER BY seq",
         (after, which),
     )
     batch: list[Entry] = []
     size = 0
     with contextlib.closing(rows):
-        for seq, turn, key, kind, payload, text in rows:
+        for seq, turn, key, kind, payload, text, began_at, ended_at in rows:
             whole = _from_blob(in_pieces.get(seq, text))
-            batch.append(Entry(seq, turn, _from_blob(key), kind, json.loads(payload), whole))
+            batch.append(Entry(seq, turn, _from_blob(key), kind, json.loads(payload), whole, began_at, ended_at))
             size += len(payload) + len(text)
             if size > BATCH_BYTES or len(batch) >= BATCH_ENTRIES:
                 break

@@ -49,7 +49,8 @@ _HOLDER = TypeAdapter(Holder)
 class Lease:
     """A held lease. It is released by `release`, with this object, or with the end of the process."""
 
-    def __init__(self, lock: FileLock, note: Path) -> None:
+    def __init__(self, lock: FileLock, note: Path, holder: Holder) -> None:
+        self.holder = holder
         self._lock = lock
         self._note = note
 
@@ -71,7 +72,7 @@ class Lease:
             lock.acquire()
         except Timeout:
             raise SessionBusy(_holder(note)) from None
-        lease = cls(lock, note)
+        lease = cls(lock, note, holder)
         # The note of a holder that was killed goes first: on a full disk there is then no note rather than that.
         with contextlib.suppress(OSError):
             note.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ def summary_of(db: sqlite3.Connection) -> SessionSummary:
     Raises:
         sqlite3.Error, TypeError, ValueError: the store is damaged.
     """
-    if schema.version(db) == schema.VERSION:
+    if schema.version(db) > 1:
         return read_summary(db)
     (session_id, cwd, title, updated_at, outcome, reason, turns) = db.execute(
         "SELECT id, cwd, title, updated_at, outcome, reason,"
@@ -247,4 +247,27 @@ def _seal_1(fields: tuple[rows.SqlValue, ...], changes: _Changes) -> bytes:
     return seal.digest()
 
 
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _one_to_two}
+_EVENT_3 = """
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    at TEXT,
+    kind TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    detail TEXT NOT NULL
+) STRICT"""
+
+
+def _two_to_three(db: sqlite3.Connection) -> None:
+    """Version 3 gave tool calls times, and sessions a record of what happened to them."""
+    db.execute("ALTER TABLE entry ADD COLUMN began_at TEXT")
+    db.execute("ALTER TABLE entry ADD COLUMN ended_at TEXT")
+    db.execute(_EVENT_3)
+    # All that version 2 knew of loads: how the last one ended, not when.
+    db.execute(
+        "INSERT INTO event (at, kind, turn, detail)"
+        " SELECT NULL, 'loaded', head, json_object('outcome', outcome, 'reason', reason)"
+        " FROM session WHERE outcome IS NOT NULL"
+    )
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _one_to_two, 2: _two_to_three}

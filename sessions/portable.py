@@ -16,21 +16,29 @@ import hashlib
 import json
 import sqlite3
 import zlib
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-from sessions import chain, copying, durable, rows, schema
+from sessions import chain, copying, durable, events, migrate, rows, schema
 from sessions.chain import Checkpoint
+from sessions.events import Detail, Kind
 from sessions.journal import KINDS
 from sessions.session import Session, SessionInfo, read_info
-from sessions.store import Store, valid_session_id
+from sessions.store import Store, now, valid_session_id
 
 APPLICATION_ID = 0x41435058
 """`ACPX`, in the header of every portable file."""
 
-TABLES = ("primer", "session", "turn", "entry", "delta", "checkpoint", "checkpoint_row")
+TABLES = ("primer", "session", "turn", "entry", "delta", "checkpoint", "checkpoint_row", "event")
 """What is in a portable file, in an order in which each row finds what it refers to."""
+
+OLDEST = 2
+"""The oldest version of a portable file."""
+
+_ADDED = {"event": 3}
+"""The version from which on a portable file has a table, if that is not the oldest."""
 
 _SEAL = """
 CREATE TABLE seal (
@@ -88,7 +96,8 @@ def export(session: Session, path: Path) -> Carried:
                 for name in TABLES:
                     copying.table(source, target, name)
                 said = (session.now(), json.dumps(damaged))
-                target.execute("INSERT INTO seal VALUES (1, ?, ?, ?)", (_digest(target, said), *said))
+                seal = (_digest(target, said), *said)
+                target.execute("INSERT INTO seal VALUES (1, ?, ?, ?)", seal)
                 target.execute("COMMIT")
                 counts = _counts(target)
         durable.sync_file(unfinished)
@@ -114,9 +123,9 @@ def import_(store: Store, path: Path, *, as_id: str | None = None) -> Carried:
         OSError: the file cannot be read.
     """
     size = path.stat().st_size
-    with closing(_open(path)) as db:
+    with closing(_open(path)) as file, closing(_checked(file, path.name)) as db:
         try:
-            info, damaged = _check(db)
+            info, damaged, at = _check(db)
             counts = _counts(db)
             newest = next((each for each in reversed(chain.of_line(db)) if each.seq not in damaged), None)
         except (sqlite3.Error, zlib.error, ValueError, TypeError, RecursionError) as error:
@@ -124,7 +133,7 @@ def import_(store: Store, path: Path, *, as_id: str | None = None) -> Carried:
         session_id = as_id or info.id
 
         def fill(folder: Path, new: sqlite3.Connection) -> None:
-            _bring(db, new, info, session_id)
+            _bring(db, new, info, session_id, {"from": info.id, "exportedAt": at})
             if newest is not None:
                 new.execute("UPDATE session SET primer = ?", (newest.primer,))
                 held = copying.renamed(chain.verified_rows(db, newest), info.id, session_id)
@@ -139,6 +148,7 @@ def import_(store: Store, path: Path, *, as_id: str | None = None) -> Carried:
             additional_directories=info.additional_directories,
             client=info.client,
             fill=fill,
+            made={},  # the file says how
         ).close()
     return Carried(session_id, *counts, damaged, size)
 
@@ -163,10 +173,10 @@ def _usable(db: sqlite3.Connection, checkpoint: Checkpoint) -> bool:
     return True
 
 
-def _digest(db: sqlite3.Connection, said: tuple[str, str]) -> bytes:
+def _digest(db: sqlite3.Connection, said: tuple[str, str], tables: Iterable[str] = TABLES) -> bytes:
     """The SHA-256 of all rows, each with its table's name, and of what else is said."""
     seal = hashlib.sha256(rows.encode(said))
-    for name in TABLES:
+    for name in tables:
         for row in db.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3"):  # noqa: S608
             seal.update(rows.encode((name, *row)))
     return seal.digest()
@@ -193,7 +203,7 @@ def _open(path: Path) -> sqlite3.Connection:
                 f"{path.name} was made by a newer version of this program: its version is {version},"
                 f" and at most {schema.VERSION} is known."
             )
-        if version != schema.VERSION:
+        if version < OLDEST:
             raise Unportable(f"{path.name} is damaged: its version is {version}.")
     except sqlite3.Error as error:
         db.close()
@@ -204,15 +214,29 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _check(db: sqlite3.Connection) -> tuple[SessionInfo, tuple[int, ...]]:
-    """The session, and its damaged checkpoints. Raises ValueError, or what else damage raises when it is read."""
-    # The thorough one: an index that says something else than its table is damage too.
-    if (problem := db.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
-        raise ValueError(problem[0])
-    digest, *said = db.execute("SELECT digest, at, damaged FROM seal").fetchone()
-    if digest != _digest(db, (said[0], said[1])):
-        raise ValueError("its content is not what was exported")
-    damaged: tuple[int, ...] = tuple(json.loads(said[1]))
+def _checked(file: sqlite3.Connection, name: str) -> sqlite3.Connection:
+    """A portable file as one of this version, if it is what was exported. Raises Unportable."""
+    try:
+        # The thorough one: an index that says something else than its table is damage too.
+        if (problem := file.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
+            raise ValueError(problem[0])
+        version = schema.version(file)
+        tables = [table for table in TABLES if _ADDED.get(table, OLDEST) <= version]
+        digest, *said = file.execute("SELECT digest, at, damaged FROM seal").fetchone()
+        if digest != _digest(file, (said[0], said[1]), tables):
+            raise ValueError("its content is not what was exported")
+        return migrate.readable(file) if version < schema.VERSION else file
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise Unportable(f"{name} is damaged: {error}.") from error
+
+
+def _check(db: sqlite3.Connection) -> tuple[SessionInfo, tuple[int, ...], str]:
+    """The session, its damaged checkpoints, and when it was exported.
+
+    Raises ValueError, or what else damage raises when it is read.
+    """
+    at, said = db.execute("SELECT at, damaged FROM seal").fetchone()
+    damaged: tuple[int, ...] = tuple(json.loads(said))
     if db.execute("SELECT count(*) FROM session").fetchone() != (1,):
         raise ValueError("it does not hold one session")
     info = read_info(db)
@@ -225,7 +249,8 @@ def _check(db: sqlite3.Connection) -> tuple[SessionInfo, tuple[int, ...]]:
     for stored in chain.all_checkpoints(db):
         if stored.seq not in damaged:
             _check_checkpoint(db, stored, info.id)
-    return info, damaged
+    events.read(db)
+    return info, damaged, at
 
 
 def _check_turns(db: sqlite3.Connection) -> None:
@@ -257,7 +282,9 @@ def _check_checkpoint(db: sqlite3.Connection, stored: Checkpoint, session_id: st
     raise ValueError(f"checkpoint {stored.seq} is not of this session")
 
 
-def _bring(db: sqlite3.Connection, new: sqlite3.Connection, info: SessionInfo, session_id: str) -> None:
+def _bring(
+    db: sqlite3.Connection, new: sqlite3.Connection, info: SessionInfo, session_id: str, imported: Detail
+) -> None:
     new.execute("BEGIN")
     for name in TABLES:
         if name == "session" or (name.startswith("checkpoint") and session_id != info.id):
@@ -270,6 +297,7 @@ def _bring(db: sqlite3.Connection, new: sqlite3.Connection, info: SessionInfo, s
         "UPDATE session SET title = ?, created_at = ?, updated_at = ?, head = ?",
         (info.title, info.created_at, info.updated_at, head),
     )
+    events.add(new, now(), Kind.IMPORTED, imported)
     new.execute("COMMIT")
 
 

@@ -33,7 +33,9 @@ BEGIN, END = "<acp-agent-transcript>", "</acp-agent-transcript>"
 
 _PROMPT, _ANSWER, _TOOLS = "the user wrote", "you answered", "tools that you used"
 _SHORTENED = " (shortened)"
-_MARKER = re.compile(rf"=== Turn \d+: ({_PROMPT}|{_ANSWER}|{_TOOLS})(?:{re.escape(_SHORTENED)})?")
+_MARKER = re.compile(
+    rf"=== Turn (?P<turn>\d+): (?P<kind>{_PROMPT}|{_ANSWER}|{_TOOLS})(?:{re.escape(_SHORTENED)})?"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _GAP = " […] "
 
@@ -89,12 +91,18 @@ def carried_turns(text: str) -> list[str]:
         elif line == END:
             break
         elif marker := _MARKER.fullmatch(line):
-            quoted = marker[1] == _PROMPT
+            quoted = marker["kind"] == _PROMPT
             if quoted:
                 prompts.append([])
         elif quoted and line.startswith(">"):
             prompts[-1].append(line[2:])
     return ["\n".join(lines) for lines in prompts]
+
+
+def carried_numbers(text: str) -> tuple[int, ...]:
+    """The numbers of the turns in a transcript, in order."""
+    markers = (_MARKER.fullmatch(line) for line in text.split("\n"))
+    return tuple(int(marker["turn"]) for marker in markers if marker and marker["kind"] == _PROMPT)
 
 
 def _told(turns: Sequence[TurnRecord], entries: Iterable[Entry], enough: int) -> list[_Turn]:

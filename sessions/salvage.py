@@ -21,7 +21,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessions import durable, migrate, readable, schema, schema_1
+from sessions import durable, events, migrate, readable, schema, schema_1, schema_2
 from sessions.journal import INTERRUPTED, KINDS
 from sessions.readable import Value
 from sessions.report import Outcome, Reason
@@ -35,6 +35,9 @@ _FILES = (
     *(f"{name}.blocked" for name in FOLDERS),
 )
 """What is moved aside, in this order."""
+
+_TABLES = {1: schema_1.TABLES, 2: schema_2.TABLES, schema.VERSION: schema.TABLES}
+"""The tables of each version."""
 
 _KEYS = {"memory": "key"}
 """The primary keys of tables without a rowid."""
@@ -161,15 +164,22 @@ def _created(tables: str, version: int) -> str:
 
 
 def _copy(old: sqlite3.Connection, db: sqlite3.Connection) -> None:
-    columns = set[str]().union(*(_columns(old, table) for table in ("session", "turn", "checkpoint")))
-    first = bool(columns) and not columns & {"head", "parent", "base"}
-    tables, version = (schema_1.TABLES, 1) if first else (schema.TABLES, schema.VERSION)
-    db.executescript(_created(tables, version))
+    version = _version(old)
+    db.executescript(_created(_TABLES[version], version))
     db.execute("PRAGMA foreign_keys = OFF")
     for table in [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]:
         _copy_table(old, db, table)
-    if first:
+    if version < schema.VERSION:
         migrate.migrate(db)
+
+
+def _version(old: sqlite3.Connection) -> int:
+    """Which version's tables these are, as far as they are known; the header need not be right."""
+    columns = set[str]().union(*(_columns(old, table) for table in ("session", "turn", "checkpoint")))
+    if columns and not columns & {"head", "parent", "base"}:
+        return 1
+    entry, event = _columns(old, "entry"), _columns(old, "event")
+    return 2 if entry and "began_at" not in entry and not event else schema.VERSION
 
 
 def _columns(db: sqlite3.Connection, table: str) -> set[str]:
@@ -231,6 +241,7 @@ _FITS: dict[str, Callable[[_Row], bool]] = {
     "memory": lambda row: _is_json(row["value"], object),
     "entry": _entry_fits,
     "delta": lambda row: _is_utf8(row["text"]),
+    "event": lambda row: events.valid(row["kind"], row["detail"]),
 }
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 APPLICATION_ID = 0x41435053
 """`ACPS`, in the header of every store."""
 
-VERSION = 2
+VERSION = 3
 """`PRAGMA user_version` of the stores that this version writes."""
 
 OLDEST = 1
@@ -79,7 +79,9 @@ CREATE TABLE entry (
     kind TEXT NOT NULL,
     key BLOB NOT NULL,                      -- UTF-8, but it may have lone surrogates; text too
     payload TEXT NOT NULL,                  -- JSON object
-    text BLOB NOT NULL
+    text BLOB NOT NULL,
+    began_at TEXT,                          -- of what is updated in place, as far as it was seen
+    ended_at TEXT
 ) STRICT;
 
 CREATE INDEX entry_turn ON entry (turn);
@@ -123,6 +125,15 @@ CREATE TABLE checkpoint_row (
 
 -- Holds the digest too: comparing with the last checkpoint must not read the contents.
 CREATE INDEX checkpoint_row_version ON checkpoint_row (table_name, row_id, seq, digest);
+
+-- What happened to the session beside its turns, for people who look back.
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    at TEXT,                                -- NULL if an older version did not say
+    kind TEXT NOT NULL,                     -- as in sessions.events
+    turn INTEGER NOT NULL,                  -- the last turn of the session's line when it was recorded
+    detail TEXT NOT NULL                    -- JSON object
+) STRICT;
 """
 
 

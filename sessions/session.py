@@ -29,7 +29,8 @@ from typing import Protocol, Self
 
 from pydantic import JsonValue
 
-from sessions import durable, schema
+from sessions import durable, events, schema
+from sessions.events import Detail, Event, Kind
 from sessions.report import CheckpointRef, Outcome, Reason
 
 STORE_NAME = "store.db"
@@ -221,9 +222,28 @@ class Session:
         clean = None if title is None else storable(title)
         self._change("UPDATE session SET title = ?, updated_at = ?", clean, self.now())
 
-    def record_outcome(self, outcome: Outcome, reason: Reason) -> None:
-        """Remember how the session was last brought back. Durable."""
-        self._change("UPDATE session SET outcome = ?, reason = ?", outcome.value, reason.value)
+    def record_outcome(self, outcome: Outcome, reason: Reason, detail: Detail | None = None) -> None:
+        """Remember how the session was brought back, with what is to be known of it later. Durable."""
+        told = detail or {"outcome": outcome.value, "reason": reason.value}
+        try:
+            with self.transaction(durable=True) as db:
+                db.execute("UPDATE session SET outcome = ?, reason = ?", (outcome.value, reason.value))
+                events.add(db, self.now(), Kind.LOADED, told)
+        except sqlite3.Error as error:
+            raise StoreRefused(self.id, str(error)) from error
+
+    def record(self, kind: Kind, detail: Detail) -> None:
+        """Remember that something happened to the session. Durable."""
+        try:
+            with self.transaction(durable=True) as db:
+                events.add(db, self.now(), kind, detail)
+        except sqlite3.Error as error:
+            raise StoreRefused(self.id, str(error)) from error
+
+    def events(self) -> list[Event]:
+        """What happened to the session, in order."""
+        with self.reading() as db:
+            return events.read(db)
 
     def remember(self, key: str, value: JsonValue) -> None:
         """Keep a small value under a key, in place of the one before; None forgets it. Durable."""

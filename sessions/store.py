@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sessions import durable, migrate, salvage, schema
+from sessions import durable, events, migrate, salvage, schema
 from sessions.catalog import Catalog, Unusable
+from sessions.events import Detail, Kind
 from sessions.session import (
     FOLDERS,
     SALVAGED_NAME,
@@ -169,6 +170,7 @@ class Store:
         additional_directories: Sequence[str] = (),
         client: str | None = None,
         fill: Fill | None = None,
+        made: Detail | None = None,
     ) -> Session:
         """Make a session and open it. It is on the disk when this returns, or not there at all.
 
@@ -178,6 +180,7 @@ class Store:
             additional_directories: more folders that belong to it.
             client: the name of the client that wants it.
             fill: puts into it what it is to hold from the beginning.
+            made: what is recorded of its making (`events.Kind.MADE`); that it is new if nothing is said.
 
         Raises:
             ValueError: the id is not valid, or a path has characters that cannot be stored.
@@ -196,7 +199,7 @@ class Store:
         try:
             durable.make_folder(self._root)
             shutil.rmtree(unfinished, ignore_errors=True)
-            _make(unfinished, facts, fill)
+            _make(unfinished, facts, fill, {"as": "new"} if made is None else made)
             unfinished.rename(folder)
             durable.sync_folder(self._root)
         except (OSError, sqlite3.Error) as error:
@@ -331,7 +334,7 @@ def _blocked(folder: Path) -> bool:
     return os.path.lexists(folder) and not folder.is_dir()
 
 
-def _make(folder: Path, facts: tuple[str | None, ...], fill: Fill | None) -> None:
+def _make(folder: Path, facts: tuple[str | None, ...], fill: Fill | None, made: Detail) -> None:
     durable.make_folder(folder)
     for name in FOLDERS:
         durable.make_folder(folder / name)
@@ -344,6 +347,8 @@ def _make(folder: Path, facts: tuple[str | None, ...], fill: Fill | None) -> Non
             " VALUES (1, ?, ?, ?, ?, ?, ?)",
             facts,
         )
+        if made:
+            events.add(db, str(facts[-1]), Kind.MADE, made)
         if fill is not None:
             fill(folder, db)
     finally:

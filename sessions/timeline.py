@@ -26,10 +26,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from sessions import chain, checkpoint, copying, durable, evidence, rows, trajectory
 from sessions.checkpoint import Checkpoint, CheckpointError, CheckpointUnusable, Streamed
+from sessions.events import Kind
 from sessions.journal import INTERRUPTED, Journal, TurnRecord
+from sessions.lease import Holder, Lease, SessionBusy
 from sessions.resume import Live
 from sessions.rows import Row
-from sessions.session import Session, StoreDamaged
+from sessions.session import Session, StoreDamaged, StoreRefused
 from sessions.store import Store, new_session_id
 from sessions.trajectory import TrajectoryProblem
 
@@ -243,8 +245,33 @@ def fork(store: Store, source: Session, *, turn: int | None = None, session_id: 
             additional_directories=info.additional_directories,
             client=info.client,
             fill=fill,
+            made={"as": "fork", "from": source.id, "turn": branch.turn},
         ).close()
     return Forked(new_id, branch.turn, len(line), branch.checkpoint)
+
+
+def record_fork(store: Store, source: Session, forked: Forked, holder: Holder | None) -> bool:
+    """Record with a session that a fork was made of it; whether that was done.
+
+    It is not if another process has the session open, which alone may write to it, or if the disk refuses: the
+    fork itself knows where it came from.
+
+    Args:
+        store: where the session is.
+        source: the session.
+        forked: the fork.
+        holder: who asks for its lease, None if the caller holds it.
+    """
+    try:
+        lease = Lease.acquire(store.folder(source.id), holder) if holder is not None else None
+        try:
+            source.record(Kind.FORKED, {"session": forked.session_id, "turn": forked.turn})
+        finally:
+            if lease is not None:
+                lease.release()
+    except (SessionBusy, StoreRefused, OSError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,19 +306,19 @@ def _candidates(session: Session, turns: Sequence[TurnRecord], turn: int, seq: i
     if turn == 0:
         return []
     if not any(each.turn == turn for each in turns):
-        known = _ranges([each.turn for each in turns])
+        known = ranges([each.turn for each in turns])
         raise NoSuchPoint(f"Session {session.id} has no turn {turn}; it has {known or 'none yet'}.")
     stored = checkpoint.every(session)
     found = [each for each in reversed(stored) if each.turn == turn and seq in (None, each.seq)]
     if not found:
         which = f"checkpoint {seq}" if seq is not None else "checkpoint"
-        known = _ranges(sorted({each.turn for each in stored if each.turn}))
+        known = ranges(sorted({each.turn for each in stored if each.turn}))
         raise NoSuchPoint(f"Turn {turn} has no {which}; turns with one: {known or 'none'}.")
     return found
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers in ascending order, in words: `1-3, 5`."""
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in ascending order in words, such as `1-3, 5`."""
     groups = (
         [number for _, number in group]
         for _, group in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
@@ -352,7 +379,7 @@ def _carry_out(session: Session, journal: Journal, intent: _Intent) -> None:
     made = made_path(session)
     aside = session.aside_dir / intent.aside
     if intent.turn is not None:
-        journal.rewind(intent.turn, primer=intent.primer)
+        journal.rewind(intent.turn, primer=intent.primer, aside=intent.aside, note=intent.note)
         session.remember(NOTE, intent.note)
     elif intent.primer != session.primer_id:
         session.use_primer(intent.primer)

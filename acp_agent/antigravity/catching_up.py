@@ -55,11 +55,11 @@ def _add(journal: Journal, turn: int, steps: Sequence[Step], cwd: PurePath) -> N
             case ToolShown():
                 key, payload = calls.journalled(item)
                 results = {name: item.payload[name] for name in RESULTS if name in item.payload}
-                journal.put("tool_call", key, {**item.payload, **payload, **results})
+                journal.put("tool_call", key, {**item.payload, **payload, **results}, live=False)
             case PlanShown():
-                journal.put("plan", item.key, item.payload)
+                journal.put("plan", item.key, item.payload, live=False)
             case CompactionShown():
-                journal.put("compaction", item.key, item.payload)
+                journal.put("compaction", item.key, item.payload, live=False)
             case MessageShown():
                 entry = known.get(item.key)
                 if entry is None:

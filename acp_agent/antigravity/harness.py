@@ -21,6 +21,7 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,8 @@ from acp_agent.antigravity.details import Details
 from acp_agent.antigravity.mcp_servers import McpBridges, ServerFailure
 from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
 from acp_agent.antigravity.watchdog import Watchdog
+from acp_agent.logs import Event, say
+from acp_agent.logs.line import Fact
 from acp_agent.steps import (
     HarnessDied,
     HarnessError,
@@ -125,6 +128,7 @@ class Harness:
             HarnessRefused: the harness would not open it; the message holds the harness's own words.
             HarnessNotStarted: it ended before it answered, or did not answer in time.
         """
+        began = time.perf_counter()
         bridges = McpBridges(place.conversation_id)
         # The SDK waits for a starting harness in calls that nothing but its end can interrupt.
         timer = threading.Timer(OPEN_SECONDS, starting.end_started, [place.conversation_id])
@@ -136,10 +140,22 @@ class Harness:
             await agent.__aenter__()
         except Exception as error:
             bridges.remove()
-            raise _why_not_open(error) from error
+            why = _why_not_open(error)
+            words, kind = f"the harness did not open: {error}", type(why).__name__
+            say(
+                log,
+                Event.HARNESS_NOT_OPENED,
+                words,
+                session=place.conversation_id,
+                error=kind,
+                ms=_ms_since(began),
+            )
+            raise why from error
         finally:
             timer.cancel()
-        return cls(agent, place, bridges)
+        harness = cls(agent, place, bridges)
+        harness.say(Event.HARNESS_OPENED, existed=exists, steps=len(harness.history), ms=_ms_since(began))
+        return harness
 
     @property
     def pid(self) -> int:
@@ -212,7 +228,7 @@ class Harness:
                     watchdog.saw(step, began=began)
                     yield step
             except HarnessError:
-                self.kill()
+                self.kill("silence")
                 raise
             except (types.AntigravityConnectionError, types.AntigravityExecutionError) as error:
                 if not self.alive:
@@ -274,28 +290,37 @@ class Harness:
         if killed:
             await asyncio.to_thread(psutil.wait_procs, killed, KILLED_SECONDS)
 
-    def kill(self) -> None:
-        """End the harness at once with everything it runs; for a harness that does not answer."""
+    def kill(self, why: str) -> None:
+        """End the harness at once with everything it runs; for a harness that does not answer. `why` is logged."""
         if self._process is not None:
             _kill_tree(self.pid)
+            self.say(Event.HARNESS_KILLED, f"the harness is ended ({why})", why=why)
+
+    def say(self, event: Event, words: str | None = None, **facts: Fact) -> None:
+        """Log an event of this harness; timers that end one know no session."""
+        say(log, event, words, session=self._conversation_id, harness=self.pid, **facts)
 
     async def close(self) -> None:
         """Close in order, so that the database is checkpointed into one file; kill what takes too long."""
-        timer = threading.Timer(CLOSE_SECONDS, self.kill)
+        began, in_order = time.perf_counter(), True
+        timer = threading.Timer(CLOSE_SECONDS, self.kill, ["close"])
         timer.daemon = True
         timer.start()
         try:
             await self._hang_up()
             await self._agent.__aexit__(None, None, None)
         except Exception as error:  # the SDK reports a harness that was already dead this way
-            log.warning("the harness did not close in order: %s", _one_line(str(error)))
+            in_order = False
+            self.say(Event.HARNESS_NOT_CLOSED, f"the harness did not close in order: {_one_line(str(error))}")
         finally:
             timer.cancel()
             self._bridges.remove()
         if self.alive:
             # The SDK does not wait for a harness whose connection is gone, and it may still write.
-            self.kill()
+            self.kill("close")
             await asyncio.to_thread(self._process.wait)
+        if in_order:
+            self.say(Event.HARNESS_CLOSED, ms=_ms_since(began))
 
     async def _hang_up(self) -> None:
         """Do what the SDK does first when it closes, and wait for the end of the process on another thread.
@@ -313,6 +338,10 @@ class Harness:
             await asyncio.wait_for(connection._ws.close(), CLOSE_SECONDS)
         self._process.stdin.close()
         await asyncio.to_thread(self._process.wait)
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
 
 
 def _content(part: Part) -> Any:
@@ -364,7 +393,6 @@ def _step(raw: Any, conversation_id: str) -> Step:
 def _why_not_open(error: Exception) -> HarnessError:
     """What the failure to open says: the harness prints this phrase when it refuses a conversation."""
     text = str(error)
-    log.info("the harness did not open: %s", text)
     said, found, reason = text.partition("Failed to create agent: ")
     if found:
         return HarnessRefused(_one_line(reason))

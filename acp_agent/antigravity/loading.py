@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acp_agent.antigravity.harness import Harness
+from acp_agent.logs import Event, say
 from acp_agent.steps import HarnessError, HarnessNotStarted, HarnessRefused, Source
 from sessions import aftermath, checkpoint, evidence, leftovers, narrative, resume, timeline, trim, workspace
 from sessions.aftermath import Aftermath
@@ -214,7 +215,6 @@ class _Load:
             moved_aside=str(self.moved[0]) if self.moved else None,
             cwd=cwd,
         )
-        log.info("session %s: %s/%s, %s", session.id, plan.outcome.value, plan.reason.value, report.summary)
         return report, narrative.note(plan, after.unfinished, after.files, prompt_excerpt=excerpt, cwd=cwd)
 
     def _prepare(self, plan: Plan) -> None:
@@ -262,7 +262,7 @@ class _Load:
                 harness = await self.open_harness(exists, primer)
             except HarnessNotStarted as error:
                 # That says nothing of the conversation. If it happens again, nothing can be opened.
-                log.warning("the harness did not start, trying once more: %s", error)
+                say(log, Event.HARNESS_RETRIED, f"the harness did not start, trying once more: {error}")
                 harness = await self.open_harness(exists, primer)
         except HarnessRefused as refused:
             return None, str(refused)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig, Place
 from acp_agent.antigravity.stage import Audience, Nobody, Stage
+from acp_agent.logs import Event, say, scope
 from acp_agent.prompts import Block
 from acp_agent.steps import (
     HarnessDied,
@@ -36,7 +38,7 @@ from acp_agent.steps import (
     Text,
 )
 from acp_agent.translate import Translator
-from sessions import durable, timeline
+from sessions import durable, events, timeline
 from sessions.journal import INTERRUPTED, Journal, JournalError
 from sessions.lease import Holder, Lease
 from sessions.leftovers import HarnessStillRunning
@@ -105,6 +107,8 @@ class ResumableAgent:
         """How the session was last brought back; None before it was."""
         self.used_tokens: int | None = None
         """The tokens of the newest request to the model, prompt and answer; None if they are not known."""
+        self.scope = scope.of(session.id)
+        """Whom the log's lines are about; its turn is the one that runs, until whoever runs it says it is over."""
         self._lease = lease
         self._config = config
         self._folders = tuple(folders) or (Path(session.info.cwd),)
@@ -192,11 +196,14 @@ class ResumableAgent:
 
         Raises what `loading.bring_back` raises.
         """
+        began = time.perf_counter()
         await self.drop_harness()
         back = await loading.bring_back(
             self.session, self._journal, self._open_harness, folders=self._folders, wishes=self._wishes
         )
+        again = self.report is not None
         self.report = back.report
+        _say_brought_back(self.session.id, back.report, (time.perf_counter() - began) * 1000)
         self._note = self._note or self.session.recall("note")
         self._harness = back.harness
         self.used_tokens = await back.harness.used_tokens()
@@ -206,7 +213,9 @@ class ResumableAgent:
             self.try_to_store(lambda: self.session.update_folders(own, others))
         self._keep_note(back.note)
         if back.report.reason is not Reason.NEVER_PROMPTED:
-            self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason))
+            client = self._lease.holder.client
+            told = events.loaded(back.report, client=client, again=again, note=back.note)
+            self.try_to_store(lambda: self.session.record_outcome(back.report.outcome, back.report.reason, told))
         whole = back.report.reason is Reason.AHEAD
         if back.report.outcome is Outcome.RESUMED:
             turns = back.report.turns
@@ -250,8 +259,14 @@ class ResumableAgent:
             raise TurnInProgress
         self._cancelled = asyncio.Event()
         harness = await self._ready_harness()
+        began = time.perf_counter()
         number = self._journal.begin_turn(prompts.excerpt(blocks))
+        scope.enter(self.session.id)
+        self.scope.turn = number
+        media = len(prompts.media_types(blocks))
+        say(log, Event.PROMPT_BEGAN, blocks=len(blocks), bytes=prompts.text_size(parts), media=media)
         turn = self._turn = _Turn(number, Translator(number, Path(self.session.info.cwd)))
+        whole = False
         try:
             with self.stage.turn(turn.translator, self._cancelled):
                 prompt = shortening.prompt(blocks)
@@ -267,13 +282,22 @@ class ResumableAgent:
                 if cancelled or failure:
                     ending = "cancelled" if cancelled else "failed"
                 await self.stage.show(turn.translator.finish(ending))
+                whole = True
         finally:
             self._turn = None
+            if not whole:
+                say(log, Event.PROMPT_CUT)
         limit = harness.stopped_by if ending == "ended" else None
         stop_reason: StopReason = "cancelled" if cancelled else _LIMITED[limit] if limit else "end_turn"
         stop = "error" if ending == "failed" else stop_reason
         used = harness.usage
         self._journal.end_turn(number, stop, input_tokens=used.input_tokens, output_tokens=used.output_tokens)
+        ms = (time.perf_counter() - began) * 1000
+        if failure is not None and not cancelled:
+            say(log, Event.PROMPT_FAILED, f"turn {number} failed: {failure}", error=type(failure).__name__, ms=ms)
+        else:
+            tokens = {"input_tokens": used.input_tokens, "output_tokens": used.output_tokens}
+            say(log, Event.PROMPT_ENDED, stop_reason=stop, ms=ms, **tokens)
         self._saving.due = Due(number, stop, turn.last_text if ending == "ended" else "")
         return TurnEnd(number, stop_reason, failure, turn.last_text)
 
@@ -319,6 +343,7 @@ class ResumableAgent:
         await asyncio.to_thread(timeline.restore, self.session, self._journal, turn=turn)
         self._saving.due = None
         self._note = self.session.recall("note")
+        say(log, Event.REWOUND, session=self.session.id, to=turn)
         return await self.bring_back()
 
     async def cancel(self) -> None:
@@ -388,7 +413,8 @@ class ResumableAgent:
         try:
             self._journal.flush()
         except JournalError as error:
-            log.error("session %s: what was shown last is lost: %s", self.session.id, error)
+            words = f"session {self.session.id}: what was shown last is lost: {error}"
+            say(log, Event.JOURNAL_LOST, words, session=self.session.id)
         await self.drop_harness()
         self.session.close()
         self._lease.release()
@@ -398,7 +424,7 @@ class ResumableAgent:
         try:
             store()
         except StoreRefused as refused:
-            log.warning("%s", refused)
+            say(log, Event.STORE_REFUSED, str(refused))
             return False
         return True
 
@@ -413,6 +439,12 @@ class ResumableAgent:
                     self.used_tokens = step.used
                     await self._audience.used(step.used)
         except HarnessDied as died:
+            say(
+                log,
+                Event.HARNESS_DIED,
+                f"the harness ended during turn {turn.number}: {died}",
+                error="HarnessDied",
+            )
             await self.drop_harness()
             return died
         except HarnessError as error:
@@ -469,7 +501,8 @@ class ResumableAgent:
     def _is_opened(self, opening: asyncio.Task[Harness]) -> None:
         self._opening = None
         if not opening.cancelled() and (error := opening.exception()):
-            log.info("session %s: it was not opened: %s", self.session.id, error)
+            words = f"session {self.session.id}: it was not opened: {error}"
+            say(log, Event.OPENING_FAILED, words, session=self.session.id, error=type(error).__name__)
 
     def _is_ready(self) -> bool:
         return self._harness is not None and self._harness.alive and self._opened_with is self._config
@@ -489,8 +522,31 @@ class ResumableAgent:
 
     def _kill_if_stuck(self, turn: _Turn, harness: Harness) -> None:
         if self._turn is turn and self._harness is harness:
-            log.warning("session %s: the harness did not halt; it is ended", self.session.id)
-            harness.kill()
+            harness.kill("halt")
+
+
+def _say_brought_back(session_id: str, report: ResumeReport, ms: float) -> None:
+    worse = report.turns_lost > 0 or report.outcome is not Outcome.RESUMED
+    say(
+        log,
+        Event.BROUGHT_BACK,
+        f"session {session_id}: {report.outcome.value}/{report.reason.value}, {report.summary}",
+        logging.WARNING if worse else None,
+        session=session_id,
+        outcome=report.outcome.value,
+        reason=report.reason.value,
+        turns=report.turns,
+        turns_in_context=report.turns_in_context,
+        turns_lost=report.turns_lost,
+        turns_primed=report.turns_primed,
+        turns_summarised=report.turns_summarised,
+        interrupted=report.interrupted.turn if report.interrupted else None,
+        checkpoint=report.checkpoint.turn if report.checkpoint else None,
+        failed_checks=",".join(check.name for check in report.checks if not check.ok) or None,
+        orphans=len(report.orphans),
+        moved_aside=report.moved_aside is not None,
+        ms=ms,
+    )
 
 
 def _was_rolled_back(report: ResumeReport) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from acp_agent.logs import Event, say
 from acp_agent.steps import Source, Step
 from sessions import checkpoint
 from sessions.changes import Tracker
@@ -87,10 +88,15 @@ class Saving:
             turn, steps, at = stored.turn, stored.steps, stored.at
             self.due, self._needs_base, self.not_stored = None, False, False
         except CheckpointError as error:
-            log.warning("session %s: turn %d is not durable: %s", self._session.id, due.turn, error)
             self.not_stored = isinstance(error, NotStored)
             reason = str(error)
         ms = round((time.perf_counter() - began) * 1000, 1)
+        if reason is None:
+            say(log, Event.CHECKPOINT_TAKEN, session=self._session.id, turn=turn, steps=steps, durable=True, ms=ms)
+        else:
+            words = f"session {self._session.id}: turn {turn} is not durable: {reason}"
+            kind = "not_stored" if self.not_stored else "refused"
+            say(log, Event.CHECKPOINT_FAILED, words, session=self._session.id, turn=turn, error=kind, ms=ms)
         self.last = CheckpointReport(turn=turn, steps=steps, at=at, durable=reason is None, ms=ms, reason=reason)
         return self.last
 

@@ -38,7 +38,7 @@ from acp_agent.doctor.showing import as_text
 from acp_agent.doctor.situation import Situation
 from acp_agent.redaction import secrets_in_environment
 from acp_agent.system import paths
-from sessions.health import Health
+from sessions.health import Happened, Health
 
 LOG_BYTES: Final = 200_000
 """How much of the end of the log is put in."""
@@ -52,7 +52,7 @@ CONTENTS: Final = (
     ("versions.json", "the versions of Python, of the system and of the packages"),
     ("settings.json", "which settings are set and where; addresses and folders are left out"),
     ("environment.json", "the names of variables that count, and whether they are empty"),
-    ("sessions.json", "of each session: id, sizes, how many turns and checkpoints, last load"),
+    ("sessions.json", "of each session: id, sizes, what it holds, what happened to it"),
     ("log.txt", "the end of the log file, if there is one"),
 )
 
@@ -251,6 +251,7 @@ def _session(each: Health, privacy: Privacy) -> JsonValue:
         "outcome": summary.outcome.value if summary and summary.outcome else None,
         "reason": summary.reason.value if summary and summary.reason else None,
         "rows": dict(each.rows),
+        "events": [_event(happened) for happened in each.events],
         "bytes": each.bytes,
         "aside": each.aside,
         "restoring": each.restoring,
@@ -259,15 +260,19 @@ def _session(each: Health, privacy: Privacy) -> JsonValue:
     }
 
 
-def log_file(situation: Situation) -> Path | None:
-    """The log file that is set, None if there is none."""
-    named: object = getattr(situation.settings, "log_file", None)
-    return named if isinstance(named, Path) else None
+def _event(happened: Happened) -> JsonValue:
+    load = {"outcome": happened.outcome.value if happened.outcome else None, "reason": happened.reason}
+    return {
+        "at": happened.at,
+        "kind": happened.kind.value,
+        "turn": happened.turn,
+        **(load if happened.outcome else {}),
+    }
 
 
 def _log(situation: Situation, privacy: Privacy) -> str:
     """The end of the log file, as far as there is one."""
-    path = log_file(situation)
+    path = situation.settings.log_file
     if path is None:
         return "No log file is set.\n"
     try:

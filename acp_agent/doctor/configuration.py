@@ -54,7 +54,7 @@ def _given(situation: Situation) -> str:
 def _remedy(trouble: str) -> str:
     name, _, rest = trouble.partition(" (from ")
     source = rest.partition(")")[0]
-    if "exclude each other" in trouble:
+    if "exclude each other" in trouble or "are both" in trouble:
         return "Remove one of the two."
     if "cannot be read" in trouble:
         return f"Correct the file, or name another with --config or {CONFIG_VARIABLE}."

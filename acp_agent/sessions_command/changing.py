@@ -6,7 +6,7 @@ import click
 
 from acp_agent.config import Settings
 from acp_agent.sessions_command import output
-from acp_agent.sessions_command.group import as_json, confirmed, find, held, store_of, sure, told
+from acp_agent.sessions_command.group import as_json, confirmed, find, held, holder, store_of, sure, told
 from sessions import timeline
 
 
@@ -66,6 +66,7 @@ def fork(settings: Settings, session: str, turn: int | None, as_json: bool) -> N
         source = find(store, session)
         with store.open(source) as opened:
             made = timeline.fork(store, opened, turn=turn)
+            timeline.record_fork(store, opened, made, holder())
     if as_json:
         output.write_json(
             {

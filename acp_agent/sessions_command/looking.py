@@ -10,12 +10,11 @@ import click
 from pydantic import JsonValue
 
 from acp_agent.config import Settings
-from acp_agent.sessions_command import output
+from acp_agent.sessions_command import output, paging
 from acp_agent.sessions_command.group import as_json, find, store_of, told
 from acp_agent.sessions_command.output import Column
-from sessions import checkpoint, lease, timeline
+from sessions import checkpoint, housekeeping, lease, timeline
 from sessions.checkpoint import Checkpoint
-from sessions.housekeeping import size_on_disk
 from sessions.journal import Journal, TurnRecord
 from sessions.session import Session, SessionSummary, StoreDamaged
 from sessions.store import Store
@@ -51,10 +50,37 @@ def list_sessions(settings: Settings, cwd: Path | None, limit: int | None, as_js
 
 @click.command()
 @click.argument("session")
+@click.option("--html", "as_page", is_flag=True, help="Write its life as one page for a browser.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the page goes; - is standard output.",
+)
+@click.option("--force", is_flag=True, help="Replace the file, if there is one.")
+@click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 @as_json
 @click.pass_obj
-def show(settings: Settings, session: str, as_json: bool) -> None:
-    """Show everything that is known of a session."""
+def show(
+    settings: Settings,
+    *,
+    session: str,
+    as_page: bool,
+    file: Path | None,
+    force: bool,
+    open_it: bool,
+    as_json: bool,
+) -> None:
+    """Show everything that is known of a session; with --html its whole life, on a page."""
+    if as_page:
+        if as_json:
+            raise click.UsageError("A page is no JSON: give --html or --json.")
+        paging.write_page(store_of(settings), session, file, force=force, open_it=open_it)
+        return
+    if file is not None or force or open_it:
+        raise click.UsageError("--output, --force and --open are for --html.")
     store = store_of(settings)
     with told():
         session_id = find(store, session)
@@ -164,14 +190,6 @@ def _facts(session: Session) -> Json:
     of_line = checkpoint.newest_first(session)
     busy = lease.refusal(session.folder)
     holder = busy.holder if busy else None
-    sizes: Json = {
-        "store": sum(size_on_disk(path) for path in session.folder.glob("store.db*")),
-        "trajectory": size_on_disk(session.trajectory_dir),
-        "harness": size_on_disk(session.app_data_dir),
-        "aside": size_on_disk(session.aside_dir),
-        "total": size_on_disk(session.folder),
-    }
-    aside = sorted(session.aside_dir.iterdir()) if session.aside_dir.is_dir() else []
     return {
         "sessionId": info.id,
         "title": info.title,
@@ -199,8 +217,8 @@ def _facts(session: Session) -> Json:
         if busy
         else None,
         "folder": str(session.folder),
-        "bytes": sizes,
-        "aside": [{"name": path.name, "bytes": size_on_disk(path)} for path in aside],
+        "bytes": {**housekeeping.sizes(session)},
+        "aside": [{"name": name, "bytes": size} for name, size in housekeeping.aside(session).items()],
     }
 
 

@@ -48,7 +48,7 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         table.add_column(column.heading, justify=column.justify, no_wrap=not column.shrinks)
     for row in rows:
         table.add_row(*(Text(plain(cell), no_wrap=True, overflow="ellipsis") for cell in row))
-    _console().print(table)
+    console().print(table)
 
 
 def write_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -83,7 +83,8 @@ def size(count: int) -> str:
     return f"{amount:.1f} GB"
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Standard output, as wide as the terminal, or as any text if it goes elsewhere."""
     from rich.console import Console  # noqa: PLC0415
 
     terminal = sys.stdout.isatty()

@@ -75,6 +75,8 @@ OWN_CODES: Final = frozenset(
     }
 )
 
+FAULTS: Final = frozenset({INTERNAL, SESSION_DAMAGED, HARNESS_FAILED, STORE_REFUSED})
+"""Errors that are no fault of the request, and that the user cannot mend by asking otherwise."""
 
 DETAILS_LIMIT: Final = 500
 MESSAGE_LIMIT: Final = 300

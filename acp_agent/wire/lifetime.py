@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from acp_agent.logs import Event, say
 from acp_agent.system import descriptors, signals
 from acp_agent.wire.errors import INTERNAL, AgentError
 from acp_agent.wire.transport import StdioTransport
@@ -58,6 +59,7 @@ async def serve(transport: StdioTransport, load: Callable[[], Callable[[], Serve
     This is the last thing that a process does: whatever runs afterwards runs under the deadline, which ends the
     process, with status 0 if the end was a regular one and 1 otherwise. Must be called on the main thread.
     """
+    began = time.monotonic()
     deadline = Deadline(on_signal=transport.request_shutdown)
     deadline.watch_signals()
     try:
@@ -73,6 +75,8 @@ async def serve(transport: StdioTransport, load: Callable[[], Callable[[], Serve
         deadline.arm()
         await transport.flush(FLUSH_GRACE)
         kill_descendants()
+        ms = (time.monotonic() - began) * 1000
+        say(_log, Event.ENDED, why=transport.why_over, status=deadline.exit_status, ms=ms)
 
 
 async def _loaded(transport: StdioTransport, load: Callable[[], Callable[[], ServedAgent]]) -> ServedAgent:
@@ -104,18 +108,21 @@ async def _until_over(connection: asyncio.Future[None], transport: StdioTranspor
     if connection.done():
         connection.result()
     else:
-        _log.warning("a handler did not end within %s s of its cancellation", HANDLER_GRACE)
+        words = f"a handler did not end within {HANDLER_GRACE} s of its cancellation"
+        say(_log, Event.HANDLER_STUCK, words, seconds=HANDLER_GRACE)
 
 
 class Deadline:
     """Ends the process, `GRACE` seconds after it is armed, from a thread that nothing in the process can hold up.
+
+    `on_signal` is told which signal arrived.
 
     Signals are watched by the same thread: the interpreter writes their numbers to a pipe at the moment of their
     arrival, even while the main thread is in a call that does not return. The handlers write them as well, in case
     other code takes the interpreter's only wakeup descriptor for itself.
     """
 
-    def __init__(self, on_signal: Callable[[], None]) -> None:
+    def __init__(self, on_signal: Callable[[str], None]) -> None:
         self.exit_status = 0
         self._on_signal = on_signal
         self._wake_read, self._wake_write = descriptors.waking_pipe()
@@ -138,8 +145,8 @@ class Deadline:
     def _run(self) -> None:
         while True:
             woken_by = os.read(self._wake_read, 64)
-            if any(number in woken_by for number in signals.ENDING):
-                self._on_signal()
+            if arrived := [number.name for number in signals.ENDING if number in woken_by]:
+                self._on_signal(f"{arrived[0]} arrived")
                 break
             if _ARM in woken_by:
                 break
@@ -170,10 +177,11 @@ def kill_descendants() -> None:
             stopped[child.pid] = child
     if not stopped:
         return
-    _log.warning("%d child processes were still running and are killed", len(stopped))
     for child in stopped.values():
         with contextlib.suppress(psutil.Error):
             child.kill()
+    words = f"{len(stopped)} child processes were still running and are killed"
+    say(_log, Event.CHILDREN_KILLED, words, count=len(stopped))
 
 
 def _runs(process: psutil.Process) -> bool:

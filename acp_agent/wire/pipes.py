@@ -39,7 +39,8 @@ class LineInput:
 
     `on_message` is called on the loop, and `on_end` after the last message; `on_sight_of_end` on the reading
     thread as soon as the end is seen, whatever the loop does. At most `READ_AHEAD` messages are handed over before
-    `taken` is called for the first.
+    `taken` is called for the first. `on_line` is called on the reading thread for each line that is not blank,
+    with None for one that is too long.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class LineInput:
         on_message: Callable[[Message], None],
         on_sight_of_end: Callable[[], None],
         on_end: Callable[[str], None],
+        on_line: Callable[[bytes | None], None] | None = None,
     ) -> None:
         self._fd = fd
         self._loop = loop
         self._on_message = on_message
         self._on_sight_of_end = on_sight_of_end
         self._on_end = on_end
+        self._on_line = on_line
         self._free = threading.Semaphore(READ_AHEAD)
         threading.Thread(target=self._run, name="acp-input", daemon=True).start()
 
@@ -83,6 +86,8 @@ class LineInput:
                 return f"reading from the client failed: {os.strerror(error.errno or errno.EIO)}"
             for line in lines.feed(data) if data else lines.end():
                 if (message := read_line(line)) is not None:
+                    if self._on_line is not None:
+                        self._on_line(line)
                     self._free.acquire()
                     _call(self._loop, partial(self._on_message, message))
             if not data:
@@ -94,7 +99,7 @@ class LineOutput:
 
     When that fails, `on_sight_of_end` is called on the writing thread and `on_broken` on the loop, once. Lines are
     queued without limit; a sender keeps to the limit by awaiting `room` after its `put`. So a line whose sender is
-    cancelled is still written whole.
+    cancelled is still written whole. `on_line` is called with each line that is queued.
     """
 
     def __init__(
@@ -104,11 +109,13 @@ class LineOutput:
         *,
         on_sight_of_end: Callable[[], None],
         on_broken: Callable[[str], None],
+        on_line: Callable[[bytes], None] | None = None,
     ) -> None:
         self._fd = fd
         self._loop = loop
         self._on_sight_of_end = on_sight_of_end
         self._on_broken = on_broken
+        self._on_line = on_line
         self._changed = threading.Condition()
         self._queue: deque[bytes] = deque()
         self._backlog = 0
@@ -131,6 +138,8 @@ class LineOutput:
             self._queue.append(line)
             self._backlog += len(line)
             self._changed.notify()
+        if self._on_line is not None:
+            self._on_line(line)
 
     async def room(self) -> None:
         """Wait until little is unwritten. Raises `ConnectionError` if the client is gone or was given up.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from acp_agent.logs import scope
 from acp_agent.wire.errors import CANCELLED, AgentError, JsonObject
 
 
@@ -53,8 +54,9 @@ _current: ContextVar[Serving] = ContextVar("serving")
 
 
 def enter(serving: Serving) -> None:
-    """What this task, and the tasks that it starts, do from now on is done for this request."""
+    """What this task and the tasks that it starts do from now on is done for this request and its session."""
     _current.set(serving)
+    scope.enter(serving.session_id)
 
 
 def current() -> Serving:

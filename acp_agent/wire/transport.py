@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from acp_agent.logs import Event, say, scope
 from acp_agent.wire import requests
 from acp_agent.wire.errors import AgentError, JsonObject
 from acp_agent.wire.framing import Ignored, Message, Notification, Rejected, Request, RequestId, Response, encode
@@ -28,6 +29,8 @@ from acp_agent.wire.pipes import LineInput, LineOutput
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+    from acp_agent.wire.trace import Trace
 
 SETTLE: Final = 0.3
 """Seconds that requests have to be answered after the client closed the input."""
@@ -42,10 +45,11 @@ class StdioTransport:
     """Implements the SDK's `Transport` over `read_fd` and `write_fd`, of any kind; neither is ever closed here.
 
     Must be made inside the running event loop that it is used on. Reading starts at once. `introduce` answers
-    `initialize`.
+    `initialize`; `trace` records what crosses.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, introduce: Introduce) -> None:
+    def __init__(self, read_fd: int, write_fd: int, introduce: Introduce, trace: Trace | None = None) -> None:
+        self._trace = trace
         self._loop = asyncio.get_running_loop()
         self._gate = Gate(introduce)
         self._outgoing = Outgoing(self.send, self._post)
@@ -53,16 +57,25 @@ class StdioTransport:
         self._arrival = asyncio.Event()
         self._answered = asyncio.Event()
         self._stopped = asyncio.Event()
+        self.why_over: str | None = None
+        """Why nothing is served any more, None while something is."""
         self._input_over = False
         self._end_seen = False
         self._end_callbacks: list[Callable[[], None]] = []
-        self._output = LineOutput(write_fd, self._loop, on_sight_of_end=self._sight_of_end, on_broken=self._stop)
+        self._output = LineOutput(
+            write_fd,
+            self._loop,
+            on_sight_of_end=self._sight_of_end,
+            on_broken=self._stop,
+            on_line=trace.sent if trace else None,
+        )
         self._input = LineInput(
             read_fd,
             self._loop,
             on_message=self._on_message,
             on_sight_of_end=self._sight_of_end,
             on_end=self._on_input_end,
+            on_line=trace.received if trace else None,
         )
 
     @property
@@ -83,11 +96,11 @@ class StdioTransport:
         if self._end_seen:
             callback()
 
-    def request_shutdown(self) -> None:
+    def request_shutdown(self, why: str = "shutdown was requested") -> None:
         """End the connection: `receive` returns `None` from now on. May be called on any thread, and again."""
         self._sight_of_end()
         with contextlib.suppress(RuntimeError):  # the loop is closed, so the connection is over
-            self._loop.call_soon_threadsafe(self._stop, "shutdown was requested")
+            self._loop.call_soon_threadsafe(self._stop, why)
 
     async def greeted(self) -> bool:
         """Answer until `initialize` has succeeded; whether it did before the end."""
@@ -101,6 +114,8 @@ class StdioTransport:
 
         What the calling task does next, and the tasks that it starts, belong to that message (`requests.current`).
         """
+        # To wait for the next message is nothing that is done for the last one's session.
+        scope.enter(None)
         while (message := await self._next()) is not None:
             if (admitted := self._admit(message)) is not None:
                 return admitted
@@ -134,13 +149,13 @@ class StdioTransport:
         try:
             line = encode(answer)
         except (AgentError, TypeError, ValueError, RecursionError) as error:
-            _log.exception("an answer could not be written")
+            say(_log, Event.ANSWER_UNSAYABLE, "an answer could not be written", None, error)
             line = encode(unsayable(answer.get("id"), error))
         try:
             self._output.put(line)
             await self._output.room()
         except ConnectionError:
-            _log.debug("an answer was dropped: the client is gone")
+            say(_log, Event.ANSWER_DROPPED, "an answer was dropped: the client is gone")
 
     async def close(self) -> None:
         """End the connection, as the SDK asks; answers of handlers that it cancels next can still be sent."""
@@ -151,9 +166,12 @@ class StdioTransport:
         await self._stopped.wait()
 
     async def flush(self, seconds: float) -> None:
-        """Wait until everything is written, for `seconds` at most."""
+        """Wait until everything is written, for `seconds` at most, and as long again for the trace."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._output.flush(), seconds)
+        if self._trace is not None:
+            # Nothing else is left to be done, so it does not matter that this blocks.
+            self._trace.flush(seconds)
 
     async def _next(self) -> Message | None:
         while not self._stopped.is_set():
@@ -174,6 +192,7 @@ class StdioTransport:
                 try:
                     if message.method == "initialize":
                         self._post(self._gate.initialize(message))
+                        _say_connected(self.client_params)
                         return None
                     admitted, serving = self._gate.request(message)
                 except AgentError as error:
@@ -184,19 +203,21 @@ class StdioTransport:
             case Notification():
                 passed = self._gate.notification(message)
                 if passed is None and not message.method.startswith("$/"):
-                    _log.warning("a notification was dropped: %.100r", message.method)
+                    method = message.method[:100]
+                    say(_log, Event.NOTIFICATION_DROPPED, f"a notification was dropped: {method!r}", method=method)
                 return passed
             case Response():
                 self._outgoing.answered(message.message)
             case Rejected():
                 self._refuse(message.id, message.error)
             case Ignored():
-                _log.info("a message was dropped: %s", message.why)
+                say(_log, Event.MESSAGE_DROPPED, f"a message was dropped: {message.why}", why=message.why)
         return None
 
     def _refuse(self, request_id: RequestId, error: AgentError) -> None:
         """Answer without waiting: a client that does not read must not keep its own end from being seen."""
-        _log.warning("a message was refused (%s): %s", error.code, error)
+        words = f"a message was refused ({error.code}): {error}"
+        say(_log, Event.MESSAGE_REFUSED, words, code=error.code, reason=str(error.data.get("reason")))
         if self._output.backlog > UNREAD_LIMIT:
             self._sight_of_end()
             self._stop("the client does not read its answers")
@@ -221,7 +242,7 @@ class StdioTransport:
         self._arrival.set()
 
     def _on_input_end(self, why: str) -> None:
-        _log.info("the input ended: %s", why)
+        say(_log, Event.INPUT_ENDED, f"the input ended: {why}", why=why)
         self._input_over = True
         self._arrival.set()
 
@@ -233,9 +254,25 @@ class StdioTransport:
     def _stop(self, why: str) -> None:
         if self._stopped.is_set():
             return
-        _log.info("the connection is over: %s", why)
+        self.why_over = why
+        say(_log, Event.CONNECTION_OVER, f"the connection is over: {why}", why=why)
         self._stopped.set()
         self._arrival.set()
         self._answered.set()
         self._output.release()
         self._outgoing.end()
+
+
+def _say_connected(params: JsonObject) -> None:
+    info, can = params.get("clientInfo"), params.get("clientCapabilities")
+    about = info if isinstance(info, dict) else {}
+    name, version = (str(about[key])[:100] if about.get(key) else None for key in ("name", "version"))
+    names = ",".join(sorted(can))[:200] if isinstance(can, dict) else ""
+    say(
+        _log,
+        Event.CONNECTED,
+        client=name,
+        client_version=version,
+        protocol=str(params.get("protocolVersion")),
+        can=names or None,
+    )

@@ -1,4 +1,4 @@
-"""No secret on disk: the data folder and the whole log after a session that used an API key and MCP secrets."""
+"""No secret on disk: the data folder, the log and the trace after a session with an API key and MCP secrets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ FAILING = "!fail 400 The key is not valid."
 async def agent(world: World, log: Path) -> AsyncIterator[Agent]:
     """An agent with a key and all of its standard error in a file."""
     keyed = replace(world, endpoint=("--gemini-url", world.model.gemini_url, "--model", "offline"))
-    command = keyed.command("--log-level", "debug")
+    logged = ("--log-file", str(world.root / "agent.log"), "--trace", str(world.root / "trace"))
+    command = keyed.command("--log-level", "debug", *logged)
     process = await AgentProcess.start(("sh", "-c", 'exec "$@" 2>>"$0"', str(log), *command), world.workspace)
     started = Agent(process)
     try:
@@ -106,6 +107,10 @@ async def test_no_secret_is_in_the_data_folder_or_the_log_and_files_are_private(
     said = log.read_bytes()
     assert b"DEBUG" in said, "the log is the detailed one"
     assert not [secret for secret in SECRETS if secret in said]
+    for kept, found in ((world.root / "agent.log", b"level=debug"), (world.root / "trace", b"WEATHER_KEY")):
+        written = kept.read_bytes()
+        assert found in written, "the detailed one, and what is no secret is kept"
+        assert not [secret for secret in SECRETS if secret in written], kept
     searched = 0
     for path in files(world.data_dir):
         for content in contents(path):
@@ -131,6 +136,9 @@ async def test_the_search_finds_what_is_there(world: World) -> None:
     async with agent(world, world.root / "log") as first:
         session_id = str((await first.call("session/new", opening(world)))["sessionId"])
         await first.prompt(session_id, f"My key is {API_KEY}.")
+    written = (world.root / "trace").read_text()
+    assert "My key is [hidden]." in written
+    assert API_KEY not in written
     where = {path for path in files(world.data_dir) for content in contents(path) if API_KEY.encode() in content}
     folder = world.session_folder(session_id)
     assert {folder / "store.db", world.trajectory(session_id)} <= where

@@ -113,7 +113,7 @@ def test_nothing_of_the_user_is_in_it(full: Machine, monkeypatch: pytest.MonkeyP
         f"ERROR opened {CANARIES['title']} of {full.home.resolve() / CANARIES['project']}: no such file\n"
         f"DEBUG asked http://{CANARIES['endpoint']}/v1?q={CANARIES['query']} of 192.168.7.9, a@mail.example\n",
     )
-    monkeypatch.setattr(bundle, "log_file", lambda _: log)
+    monkeypatch.setenv("ACP_AGENT_LOG_FILE", str(log))
     target = full.root / "support.zip"
     lease = Lease.acquire(full.store.folder(session_id), Holder(os.getpid(), f"{USER}'s editor", "now"))
     elsewhere = a_session(full)
@@ -133,6 +133,8 @@ def test_nothing_of_the_user_is_in_it(full: Machine, monkeypatch: pytest.MonkeyP
     # And what is wanted is there.
     (told, *_) = [each for each in json.loads(files["sessions.json"]) if each["sessionId"] == session_id]
     assert (told["outcome"], told["turns"], told["client"], told["open"]) == ("rebuilt", 2, None, True)
+    happened = [(each["kind"], each["turn"], each.get("outcome")) for each in told["events"]]
+    assert happened == [("made", 0, None), ("loaded", 2, "rebuilt")]
     assert json.loads(files["settings.json"])["gemini_url"]["from"] == "the configuration file"
     assert json.loads(files["environment.json"])["GEMINI_API_KEY"] == "<set>"
     assert "PROBLEM settings" in files["doctor.txt"]
@@ -180,7 +182,7 @@ def test_a_disk_that_refuses_leaves_no_half_of_it(machine: Machine, monkeypatch:
 def test_the_end_of_a_long_log_begins_with_a_whole_line(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     log = machine.root / "log"
     log.write_text("".join(f"INFO line {number}\n" for number in range(1000)), encoding="utf-8")
-    monkeypatch.setattr(bundle, "log_file", lambda _: log)
+    machine.flags["log_file"] = str(log)
     monkeypatch.setattr(bundle, "LOG_BYTES", 100)
     text = unpacked(bundle.packed([], machine.situation()))["log.txt"]
     assert text.splitlines()[-1] == "INFO line 999"

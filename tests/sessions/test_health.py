@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sessions import catalog, health, schema
+from sessions.events import Kind
 from sessions.journal import Journal
 from sessions.lease import Holder, Lease
 from sessions.report import Outcome, Reason
@@ -61,6 +62,8 @@ def test_every_state_of_a_session(store: Store, tmp_path: Path) -> None:
     assert well.summary is not None
     assert (well.summary.turns, well.summary.outcome) == (1, Outcome.RECOVERED)
     assert dict(well.rows)["checkpoint"] == 1
+    happened = [(each.kind, each.turn, each.outcome, each.reason) for each in well.events]
+    assert happened == [(Kind.MADE, 0, None, None), (Kind.LOADED, 1, Outcome.RECOVERED, Reason.CORRUPT)]
     assert 0 < well.aside < well.bytes
     assert [each.aside for name, each in looked.items() if name != "well"] == [0] * 6
     assert looked["damaged"].problem == "file is not a database"

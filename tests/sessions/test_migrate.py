@@ -15,7 +15,9 @@ import pytest
 
 from sessions import checkpoint, schema
 from sessions.checkpoint import CheckpointUnusable
+from sessions.events import Kind
 from sessions.journal import INTERRUPTED, Journal, JournalError
+from sessions.report import Outcome, Reason
 from sessions.store import Session, Store
 from tests.sessions import harness_db
 from tests.sessions.stores import SESSIONS, unpack
@@ -129,13 +131,30 @@ def shape(path: Path) -> object:
         return described, db.execute("PRAGMA foreign_key_check").fetchall()
 
 
-def test_a_migrated_store_is_like_a_new_one(tmp_path: Path) -> None:
-    folder = unpack(1, tmp_path)
-    with Store(tmp_path).open(OLD) as session:
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_migrated_store_is_like_a_new_one(tmp_path: Path, number: int) -> None:
+    folder = unpack(number, tmp_path)
+    with Store(tmp_path).open(SESSIONS[number]) as session:
         session.set_title("a title")
     with Store(tmp_path).create("a" * 32, cwd="/work") as new:
         pass
     assert shape(folder / "store.db") == shape(new.folder / "store.db")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_of_what_happened_before_only_the_last_outcome_is_known(tmp_path: Path, number: int) -> None:
+    folder = unpack(number, tmp_path)
+    change(folder, "UPDATE session SET outcome = NULL, reason = NULL")
+    with Store(tmp_path).open(SESSIONS[number]) as session:
+        assert session.events() == []
+        assert all(entry.began_at is None and entry.ended_at is None for entry in Journal(session).entries())
+    change(folder, "UPDATE session SET outcome = 'recovered', reason = 'corrupt'")
+    with Store(tmp_path).open(SESSIONS[number]) as session:
+        (known,) = session.events()
+        assert (known.at, known.kind, known.turn) == (None, Kind.LOADED, Journal(session).head)
+        assert known.detail == {"outcome": "recovered", "reason": "corrupt"}
+        session.record_outcome(Outcome.RESUMED, Reason.VERIFIED)
+        assert [event.at is None for event in session.events()] == [True, False]
 
 
 BROKEN: dict[str, tuple[str, dict[int, bool]]] = {

@@ -14,12 +14,14 @@ from markdown_it import MarkdownIt
 from pydantic import JsonValue
 
 from sessions import checkpoint, markdown, portable, timeline
+from sessions.events import Kind
 from sessions.journal import Journal, Payload
 from sessions.portable import MadeByNewer, Unportable
 from sessions.store import Session, SessionExists, Store, StoreRefused
 from sessions.verify import verify
 from tests.sessions.conftest import SESSION_ID, ticking_clock
 from tests.sessions.histories import add_turn, assert_resumes
+from tests.sessions.stores import SESSIONS, unpack_portable
 
 NEW_ID = "e" * 32
 
@@ -70,6 +72,29 @@ def test_everything_arrives(there: Store, file: Path, new_id: str | None) -> Non
         assert_all_lines(session)
     with pytest.raises(SessionExists):
         portable.import_(there, file, as_id=new_id)
+
+
+def test_what_happened_to_it_arrives_and_that_it_was_imported(there: Store, file: Path) -> None:
+    portable.import_(there, file, as_id=NEW_ID)
+    with there.open(NEW_ID) as session:
+        events = session.events()
+        assert [event.kind for event in events] == [Kind.MADE, Kind.RESTORED, Kind.IMPORTED]
+        assert (events[1].detail["from"], events[1].detail["to"]) == (3, 1)
+        assert events[2].detail["from"] == SESSION_ID
+
+
+def test_a_file_of_an_older_version_is_imported(there: Store, tmp_path: Path) -> None:
+    carried = portable.import_(there, unpack_portable(2, tmp_path / "older"))
+    assert (carried.session_id, carried.turns, carried.damaged) == (SESSIONS[2], 3, ())
+    with there.open(SESSIONS[2]) as session:
+        journal = Journal(session)
+        assert [turn.prompt_excerpt for turn in journal.turns()] == ["My name is Ada.", "What is my name?"]
+        assert all(finding.ok for finding in verify(session)), verify(session)
+        (imported,) = session.events()
+        assert (imported.kind, imported.detail["from"]) == (Kind.IMPORTED, SESSIONS[2])
+    change(tmp_path / "older", "PRAGMA user_version = 1", digest=False)
+    with pytest.raises(Unportable, match="its version is 1"):
+        portable.import_(there, tmp_path / "older", as_id=NEW_ID)
 
 
 def test_a_session_is_imported_beside_itself(store: Store, file: Path) -> None:
@@ -126,6 +151,8 @@ def change(file: Path, statement: str, *, digest: bool = True) -> None:
         "DELETE FROM checkpoint_row WHERE seq = 2",
         "UPDATE checkpoint_row SET content = zeroblob(8) WHERE seq = 3 AND content IS NOT NULL",
         "UPDATE checkpoint SET primer = 5 WHERE seq = 2",
+        "UPDATE event SET kind = 'imagined'",
+        "UPDATE event SET detail = '[]'",
     ],
 )
 def test_a_file_that_only_seems_whole_is_refused(there: Store, file: Path, statement: str) -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from sessions import checkpoint, schema
 from sessions.checkpoint import CheckpointUnusable
+from sessions.events import Kind
 from sessions.journal import Journal
 from sessions.store import Session, Store, StoreDamaged, StoreRefused, StoreTooNew, UnknownSession
 from tests.sessions import harness_db
@@ -28,7 +29,7 @@ from tests.sessions.stores.make import fill
 
 PAGE = 4096
 Row = tuple[object, ...]
-TABLES = ("memory", "primer", "turn", "entry", "delta", "checkpoint", "checkpoint_row")
+TABLES = ("memory", "primer", "turn", "entry", "delta", "checkpoint", "checkpoint_row", "event")
 
 
 def path_in(data: Path) -> Path:
@@ -294,6 +295,28 @@ def test_a_definition_that_is_damaged_does_not_hide_the_other_tables(large: Path
         assert session.salvaged is not None
         assert session.salvaged.entries == len(select(path_in(large), "entry") or ())
         assert usable(session) == {1, 2, 3}
+
+
+def test_events_that_make_sense_are_saved(large: Path, tmp_path: Path) -> None:
+    shutil.copytree(large / "sessions", tmp_path / "sessions")
+    execute(path_in(tmp_path), "UPDATE event SET detail = '{' WHERE kind = 'restored'", "DELETE FROM session")
+    with Store(tmp_path).open_salvaged(SESSION_ID, cwd="/work") as session:
+        assert [event.kind for event in session.events()] == [Kind.MADE, Kind.LOADED, Kind.FORKED]
+
+
+def test_a_damaged_store_of_version_2_is_saved_as_what_it_was(tmp_path: Path) -> None:
+    folder = unpack(2, tmp_path)
+    with Store(tmp_path).open(SESSIONS[2]) as session:
+        before = list(Journal(session).entries())
+    execute(folder / "store.db", "DELETE FROM session")
+    with Store(tmp_path).open_salvaged(SESSIONS[2], cwd="/work") as session:
+        assert [*Journal(session).entries(2), *Journal(session).entries()]
+        kept = {entry.key for entry in Journal(session).entries()}
+        assert {entry.key for entry in before} <= kept
+        assert usable(session) == {1, 2, 3}
+        session.set_title("saved")
+    with Store(tmp_path).open(SESSIONS[2]) as session:
+        assert session.events() == []
 
 
 def test_nothing_left_is_an_empty_session(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sessions import checkpoint, timeline
+from sessions.events import Kind
 from sessions.journal import INTERRUPTED, Journal
+from sessions.lease import Holder, Lease
 from sessions.session import StoreRefused
 from sessions.store import Session, Store
 from sessions.timeline import NoSuchPoint, NotPreserved
@@ -170,6 +172,36 @@ def test_fork_has_the_line_and_nothing_else(five: Store) -> None:
     restore(five, 5)
 
 
+def test_a_fork_and_its_source_know_of_each_other(five: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forks() -> list[object]:
+        with five.open(SESSION_ID) as session:
+            return [event.detail for event in session.events() if event.kind is Kind.FORKED]
+
+    holder = Holder(pid=1, client="test", since="now")
+    with five.open(SESSION_ID) as session:
+        made = timeline.fork(five, session, turn=3)
+        held = Lease.acquire(session.folder, holder)
+        assert not timeline.record_fork(five, session, made, holder), "another has it open"
+        assert forks() == []
+        assert timeline.record_fork(five, session, made, None)
+        held.release()
+        assert timeline.record_fork(five, session, made, holder)
+        assert forks() == [{"session": made.session_id, "turn": 3}] * 2
+        Lease.acquire(session.folder, holder).release()
+
+        def refuse(*_: object) -> None:
+            raise StoreRefused(SESSION_ID, "disk full")
+
+        monkeypatch.setattr(session, "record", refuse)
+        assert not timeline.record_fork(five, session, made, holder)
+    with five.open(made.session_id) as forked:
+        (known,) = forked.events()
+        assert known.detail == {"as": "fork", "from": SESSION_ID, "turn": 3}
+        again = timeline.fork(five, forked)
+    with five.open(again.session_id) as forked:
+        assert [event.detail["from"] for event in forked.events()] == [made.session_id]
+
+
 def test_fork_of_what_was_never_prompted(store: Store) -> None:
     with store.create(SESSION_ID, cwd="/work") as session:
         assert timeline.fork(store, session, session_id=FORK_ID).turns == 0
@@ -229,6 +261,8 @@ def test_a_restore_that_is_killed_at_any_moment_leaves_what_was_or_what_was_want
             timeline.finish_interrupted(session, journal)
             assert not (session.folder / timeline.INTENT).exists()
             assert_resumes(session, journal, [1, 2] if journal.head == 2 else [1, 2, 3, 4, 5, 6])
+            recorded = [event for event in session.events() if event.kind is Kind.RESTORED]
+            assert len(recorded) == (journal.head == 2)
             if seen and seen[-1] != journal.head:
                 timeline.restore(session, journal, turn=6)
                 assert_resumes(session, journal, [1, 2, 3, 4, 5, 6])
@@ -260,6 +294,8 @@ def test_a_restore_that_is_being_finished_can_be_killed_too(
             journal = Journal(session)
             timeline.finish_interrupted(session, journal)
             assert_resumes(session, journal, [1, 2])
+            (recorded,) = (event for event in session.events() if event.kind is Kind.RESTORED)
+            assert (recorded.detail["from"], recorded.detail["to"]) == (5, 2)
 
 
 def test_a_fork_that_is_killed_at_any_moment_is_whole_or_not_there(five: Store, folder: Path) -> None:

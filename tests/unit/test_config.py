@@ -28,6 +28,9 @@ VALUES: dict[str, tuple[object, object, object]] = {
     "silence": (60.0, "30", 1),
     "mode": ("plan", "autonomous", "auto-edit"),
     "log_level": ("debug", "info", "error"),
+    "log_file": ("/flag.log", "~/environment.log", "/file.log"),
+    "trace": ("/flag.jsonl", "~/environment.jsonl", "/file.jsonl"),
+    "trace_content": ("none", "text", "none"),
 }
 
 BAD: dict[str, object] = {
@@ -43,6 +46,9 @@ BAD: dict[str, object] = {
     "silence": "nan",
     "mode": "yolo",
     "log_level": "loud",
+    "log_file": "~nobody-has-this-name/log",
+    "trace": "~nobody-has-this-name/trace",
+    "trace_content": "some",
 }
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-SESSIONS = {1: "f4d03ba2c0b54ce489c34a5031b469a4", 2: "fedcba9876543210fedcba9876543210"}
+SESSIONS = {
+    1: "f4d03ba2c0b54ce489c34a5031b469a4",
+    2: "fedcba9876543210fedcba9876543210",
+    3: "0123456789abcdef0123456789abcd03",
+}
 """The id of the session in each version's store."""
 
 HERE = Path(__file__).parent
@@ -27,6 +31,12 @@ def unpack(version: int, data_dir: Path) -> Path:
     return folder
 
 
+def unpack_portable(version: int, path: Path) -> Path:
+    """Make the portable file that a version exported of its session."""
+    path.write_bytes(gzip.decompress((HERE / f"v{version}" / "session.portable.gz").read_bytes()))
+    return path
+
+
 def pack(version: int, folder: Path) -> None:
     """Keep a closed session as the one of a version."""
     packed = HERE / f"v{version}"
@@ -36,3 +46,8 @@ def pack(version: int, folder: Path) -> None:
         ("trajectory.db.gz", folder / "trajectory" / f"{folder.name}.db"),
     ):
         (packed / name).write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+
+
+def pack_portable(version: int, path: Path) -> None:
+    """Keep a portable file as that of a version's session."""
+    (HERE / f"v{version}" / "session.portable.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))

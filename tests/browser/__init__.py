@@ -1,0 +1,1 @@
+"""The page of a session, opened in a real browser."""

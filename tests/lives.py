@@ -1,0 +1,61 @@
+"""A session that has been through everything, made with the real agent, harness and offline model."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from acp_agent.chat.rpc import PeerGone
+from tests.agent.driver import Agent, Json, World
+
+KILLED = "!stream 400 20"
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """The session, its fork, the reports of its loads in order, and how many turns the model had after each."""
+
+    session_id: str
+    fork_id: str
+    reports: tuple[Json, ...]
+
+
+async def live(world: World) -> Lived:
+    """Eight turns: two cut by SIGKILL, of which damage takes one, a recovery, a rewind, a fork."""
+    reports: list[Json] = []
+    async with world.agent() as agent:
+        session_id = await agent.new(world.workspace)
+        await agent.prompt(session_id, "My name is Ada.")
+        await agent.prompt(session_id, "!write_to_file engine.txt steam")
+        await agent.prompt(session_id, "!run_command echo one; echo two")
+        await _cut(agent, session_id)
+    # Whole again, with the beginning of turn 4.
+    async with world.agent() as agent:
+        reports.append(await agent.load(session_id, world.workspace))
+        await agent.prompt(session_id, "What did you write?")
+        await _cut(agent, session_id)
+    # Turn 6 is nowhere but here, so the checkpoint of turn 5 comes back without it.
+    world.trajectory(session_id).write_bytes(b"garbage" * 5_000)
+    async with world.agent() as agent:
+        reports.append(await agent.load(session_id, world.workspace))
+        await agent.prompt(session_id, "What do you still know?")
+        await agent.prompt(session_id, "/rewind 2")
+        await agent.prompt(session_id, "Take *another* way: see <https://example.org/> & `code`.")
+        answer = await agent.prompt(session_id, "/fork 1")
+    meta = answer["_meta"]
+    assert isinstance(meta, dict)
+    made = meta["acp-agent/fork"]
+    assert isinstance(made, dict)
+    async with world.agent() as agent:
+        reports.append(await agent.load(session_id, world.workspace))
+    return Lived(session_id, str(made["sessionId"]), tuple(reports))
+
+
+async def _cut(agent: Agent, session_id: str) -> None:
+    before = len(agent.text())
+    turn = asyncio.create_task(agent.prompt(session_id, KILLED))
+    await agent.until(lambda: len(agent.text()) > before + 40)
+    await agent.kill()
+    with suppress(PeerGone):
+        await turn
