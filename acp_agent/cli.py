@@ -40,10 +40,12 @@ _REQUIRABLE = [outcome.value for outcome in Outcome if outcome is not Outcome.FR
 
 
 _LATER: Final[Mapping[str, str]] = {
+    "install": "acp_agent.install_command:install",
     "login": "acp_agent.login_command:login",
     "logout": "acp_agent.login_command:logout",
     "sessions": "acp_agent.sessions_command:sessions",
     "trace": "acp_agent.trace_command:trace",
+    "uninstall": "acp_agent.install_command:uninstall",
 }
 """The commands that a client never waits for, and where they are: imported only when they are asked for."""
 
