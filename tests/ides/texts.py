@@ -73,7 +73,7 @@ def texts(draw: st.DrawFn) -> Text:
         for key, item in items:
             name = "" if key is None else f"{json.dumps(key)}{gap()}:{gap() or ' '}"
             pieces.append(f"{gap()}{inner}{name}{written(item, indent + unit, tidy)}{gap()}")
-        trailing = "," if pieces and draw(st.booleans()) else ""
+        trailing = "," if draw(st.booleans()) and pieces else ""
         end = f"{newline}{indent}" if tidy and pieces else ""
         return f"{opening}{','.join(pieces) or gap()}{trailing}{gap() if pieces else ''}{end}{closing}"
 
