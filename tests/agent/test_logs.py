@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
 import subprocess
 from contextlib import suppress
@@ -124,6 +126,21 @@ def normal(world: World, log: Path) -> str:
     text = re.sub(r"^time=\S+ ", "", text, flags=re.MULTILINE)
     text = re.sub(r"\b(pid|ms|harness|python|version|client_version|antigravity|acp|platform)=\S+", r"\1=…", text)
     return re.sub(r"\b((?:in|out)put_tokens)=\d+", r"\1=…", text)
+
+
+def test_secrets_in_the_settings_and_the_environment_are_not_in_the_log(world: World) -> None:
+    log = world.root / "agent.log"
+    url = "http://ada:hunter22@localhost:1/v1?key=abcdef"
+    command = (*world.command()[:3], "--base-url", url, "--log-file", str(log), "--log-level", "debug")
+    environment = {**os.environ, "OTHER_TOKEN": "token-of-another"}
+    client = {"name": "a client with a\ntoken-of-another", "version": "1"}
+    params = {"protocolVersion": 1, "clientInfo": client}
+    line_ = json.dumps({"id": 1, "method": "initialize", "params": params})
+    subprocess.run(command, input=line_, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    found = {event["event"]: event for event in events(log)}
+    assert found["process.started"]["base_url"] == "http://[hidden]@localhost:1/v1?key=[hidden]"
+    assert found["client.connected"]["client"] == "a client with a\n[hidden]"
+    assert "token-of-another" not in log.read_text()
 
 
 async def test_two_agents_that_rotate_one_file_lose_and_tear_no_line(world: World) -> None:
