@@ -64,6 +64,13 @@ _HIDDEN_IN_TEXT: Final = tuple(
     )
 )
 
+_PERHAPS: Final = re.compile(
+    r"aiza|ya29|[srp]k[-_]|gh[opsru]_|github_|glpat|xox|a[ks]ia|eyj|-----|auth|cookie|bearer|key|secret|token|pass"
+    r"|credential|=|://",
+    re.IGNORECASE,
+)
+"""Part of whatever one of the patterns matches; most texts have none of it."""
+
 _SECRET_NAME: Final = re.compile(
     r"(?:^|[_\-./ ])(?:(?:api|access|auth|private|secret|client|signing|goog)[_-]?key|apikey|secret|token|password"
     r"|passwd|passphrase|credentials?|authorization|cookie|authtoken)$"
@@ -138,8 +145,9 @@ class Redactor:
             return f"{shown[:limit]}… [{len(text) - limit:,} characters more]"
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        for pattern, replacement in _HIDDEN_IN_TEXT:
-            text = pattern.sub(replacement, text)
+        if _PERHAPS.search(text):
+            for pattern, replacement in _HIDDEN_IN_TEXT:
+                text = pattern.sub(replacement, text)
         return text
 
     def value(self, value: JsonValue, limit: int | None = None) -> JsonValue:
@@ -220,7 +228,7 @@ def _placed(value: JsonValue) -> Iterator[str]:
 
 def _without_flag_values(arguments: list[JsonValue]) -> list[JsonValue]:
     """The arguments of a program, without what follows a flag that names a secret."""
-    flags = [None, *arguments[:-1]]
+    flags = [None, *arguments][: len(arguments)]
     return [
         HIDDEN if isinstance(flag, str) and flag.startswith("-") and is_secret_name(flag.lstrip("-")) else argument
         for flag, argument in zip(flags, arguments, strict=True)

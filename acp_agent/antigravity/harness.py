@@ -107,6 +107,7 @@ class Harness:
         )
         self._bridges = bridges
         self._cancelled = False
+        self._killed = False
         self._before: asyncio.Future[frozenset[int]] | None = None
         connection: Any = self._agent.conversation.connection
         self._process: Any = connection._process
@@ -293,6 +294,7 @@ class Harness:
     def kill(self, why: str) -> None:
         """End the harness at once with everything it runs; for a harness that does not answer. `why` is logged."""
         if self._process is not None:
+            self._killed = True
             _kill_tree(self.pid)
             self.say(Event.HARNESS_KILLED, f"the harness is ended ({why})", why=why)
 
@@ -319,7 +321,7 @@ class Harness:
             # The SDK does not wait for a harness whose connection is gone, and it may still write.
             self.kill("close")
             await asyncio.to_thread(self._process.wait)
-        if in_order:
+        if in_order and not self._killed:
             self.say(Event.HARNESS_CLOSED, ms=_ms_since(began))
 
     async def _hang_up(self) -> None:

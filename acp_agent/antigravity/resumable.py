@@ -443,7 +443,7 @@ class ResumableAgent:
                 log,
                 Event.HARNESS_DIED,
                 f"the harness ended during turn {turn.number}: {died}",
-                error="HarnessDied",
+                error=type(died).__name__,
             )
             await self.drop_harness()
             return died

@@ -1,7 +1,6 @@
 """Every event that is logged: its name, its level and what it means.
 
-`python -m acp_agent.logs.events` prints the table of them; docs/logs.md holds the same text between two comments,
-and a test compares them.
+docs/logs.md has them as a table (`event_table`).
 
 The levels: *error* is what the user loses, or was refused through no fault of the request; *warning* is less than
 it should be, and the user or the client was told; *info* is the life of the process and its sessions; *debug* is
@@ -10,13 +9,8 @@ everything else. Facts of an event never hold anything of a conversation: no pro
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
-from logging import DEBUG, ERROR, INFO, WARNING, getLevelName
-from typing import Final
-
-BEGIN: Final = "<!-- begin: python -m acp_agent.logs.events -->"
-END: Final = "<!-- end: python -m acp_agent.logs.events -->"
+from logging import DEBUG, ERROR, INFO, WARNING
 
 
 class Event(Enum):
@@ -147,8 +141,7 @@ class Event(Enum):
     REQUEST_FAILED = (
         "request.failed",
         ERROR,
-        "a request was answered with an error through no fault of its own: `method`, `code`, `reason` or `error`, "
-        "`ms`",
+        "a request was answered with an error through no fault of its own: `method`, `code`, `reason`, `ms`",
     )
     MESSAGE_REFUSED = (
         "wire.refused",
@@ -184,13 +177,3 @@ class Event(Enum):
         self.title = title
         self.level = level
         self.meaning = meaning
-
-
-def markdown() -> str:
-    """The table of events as Markdown, in the order of their definition; ends with a line break."""
-    rows = [f"| `{event.title}` | {getLevelName(event.level).lower()} | {event.meaning} |" for event in Event]
-    return "\n".join(["| event | level | meaning and facts |", "|---|---|---|", *rows]) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(markdown())

@@ -16,7 +16,6 @@ from acp_agent.trace_command.sequence import ASIDE, TO_AGENT, TO_CLIENT, Filter,
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 LONGEST_LINE: Final = 64 * 1024 * 1024
 """Bytes of a line, at most; long texts and images are recorded shortened."""
@@ -151,13 +150,10 @@ class _Printer:
         """Print one row."""
         from rich.text import Text  # noqa: PLC0415
 
-        text = Text(no_wrap=True, overflow="ellipsis", style="" if row.tone == "plain" else _STYLES[row.tone])
+        text = Text(style="" if row.tone == "plain" else _STYLES[row.tone])
         for words, style in _cells(row):
             text.append(self._plain(words), style=style)
-        self._print(text)
-
-    def _print(self, text: Text) -> None:
-        self._console.print(text, crop=True)
+        self._console.print(text, no_wrap=True, overflow="crop" if self._ascii else "ellipsis")
 
     def _plain(self, words: str) -> str:
         if not self._ascii:

@@ -89,6 +89,10 @@ class Gate:
             return None
         return {"jsonrpc": "2.0", "method": notification.method, "params": params}
 
+    def asked(self, request_id: JsonValue) -> Serving | None:
+        """The unanswered request with this id."""
+        return self._unanswered.get(request_id) if isinstance(request_id, str | int | float | None) else None
+
     def response(self, message: Mapping[str, JsonValue]) -> JsonObject:
         """Let an answer out: return it as the client may see it, and count its request as answered."""
         request_id = message.get("id")
@@ -107,7 +111,7 @@ class Gate:
 
     def _withdraw(self, request_id: JsonValue) -> None:
         """Withdraw a request; one that is answered already, or never was sent, is nothing to withdraw."""
-        if isinstance(request_id, str | int | float | None) and (serving := self._unanswered.get(request_id)):
+        if serving := self.asked(request_id):
             serving.withdraw()
 
 

@@ -8,6 +8,7 @@ call that a handler asked for (`when_withdrawn`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -16,9 +17,10 @@ from acp_agent.wire.errors import CANCELLED, AgentError, JsonObject
 
 
 class Serving:
-    """One request that has no answer yet. `params` are its parameters as they came."""
+    """One request that has no answer yet. `params` are as they came, `began` is when (`perf_counter`)."""
 
     def __init__(self, method: str, session_id: str | None, params: JsonObject) -> None:
+        self.began = time.perf_counter()
         self.method = method
         self.params = params
         self.session_id = session_id

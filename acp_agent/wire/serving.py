@@ -6,8 +6,6 @@ This is the module of the wire that imports the SDK; everything before the first
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -16,12 +14,9 @@ from acp.interfaces import Agent
 from acp.router import Route
 from pydantic import JsonValue
 
-from acp_agent.logs import Event, say
 from acp_agent.wire import requests
-from acp_agent.wire.errors import FAULTS, AgentError
+from acp_agent.wire.errors import AgentError
 from acp_agent.wire.transport import StdioTransport
-
-log = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, JsonValue]], Awaitable[dict[str, JsonValue]]]
 
@@ -56,31 +51,13 @@ class _Served:
         return _answering(found) if asyncio.iscoroutinefunction(found) else found
 
 
-def _ms_since(began: float) -> float:
-    return (time.perf_counter() - began) * 1000
-
-
 def _answering(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     # Not a wrapper that keeps the signature: the SDK takes methods with a parameter `params` for old ones.
     async def answer(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        request, began = requests.current(), time.perf_counter()
         try:
-            request.stop_if_withdrawn()
-            result = await method(*args, **kwargs)
+            requests.current().stop_if_withdrawn()
+            return await method(*args, **kwargs)
         except AgentError as error:
-            event = Event.REQUEST_FAILED if error.code in FAULTS else Event.REQUEST_REFUSED
-            reason = str(error.data.get("reason"))
-            words = f"{request.method} was refused ({error.code}): {error}"
-            say(log, event, words, method=request.method, code=error.code, reason=reason, ms=_ms_since(began))
             raise acp.RequestError(error.code, str(error), error.data) from error
-        except acp.RequestError:
-            raise
-        except Exception as error:
-            # The SDK answers with -32603, and logs the exception.
-            kind = type(error).__name__
-            say(log, Event.REQUEST_FAILED, method=request.method, error=kind, ms=_ms_since(began))
-            raise
-        say(log, Event.REQUEST_ANSWERED, method=request.method, ms=_ms_since(began))
-        return result
 
     return answer

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from acp_agent.logs import Event, say, scope
 from acp_agent.wire import requests
-from acp_agent.wire.errors import AgentError, JsonObject
+from acp_agent.wire.errors import FAULTS, AgentError, JsonObject
 from acp_agent.wire.framing import Ignored, Message, Notification, Rejected, Request, RequestId, Response, encode
 from acp_agent.wire.gate import Gate, Introduce, unsayable
 from acp_agent.wire.outgoing import Outgoing
@@ -144,8 +145,11 @@ class StdioTransport:
             self._output.put(encode(message))
             await self._output.room()
             return
+        asked = self._gate.asked(message.get("id"))
         answer = self._gate.response(message)
         self._answered.set()
+        if asked is not None:
+            _say_answered(asked, answer.get("error"))
         try:
             line = encode(answer)
         except (AgentError, TypeError, ValueError, RecursionError) as error:
@@ -261,6 +265,19 @@ class StdioTransport:
         self._answered.set()
         self._output.release()
         self._outgoing.end()
+
+
+def _say_answered(asked: requests.Serving, error: JsonValue) -> None:
+    ms = (time.perf_counter() - asked.began) * 1000
+    if not isinstance(error, dict):
+        say(_log, Event.REQUEST_ANSWERED, method=asked.method, ms=ms)
+        return
+    code, data = error.get("code"), error.get("data")
+    code = code if isinstance(code, int) else None
+    reason = data.get("reason") if isinstance(data, dict) else None
+    event = Event.REQUEST_FAILED if code in FAULTS else Event.REQUEST_REFUSED
+    words = f"{asked.method} was refused ({code}): {error.get('message')}"
+    say(_log, event, words, method=asked.method, code=code, reason=str(reason), ms=ms)
 
 
 def _say_connected(params: JsonObject) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
 import subprocess
 from contextlib import suppress
@@ -12,10 +14,11 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from acp_agent.chat.rpc import PeerGone
+from acp_agent.chat.rpc import PeerGone, RpcError
 from acp_agent.logs import line
 from acp_agent.logs.file import ROTATE_BYTES
-from tests.agent.driver import Json, World, checkpoint_report, never
+from tests.agent.driver import Json, World, checkpoint_report, comes_true, never, settled
+from tests.agent.processes import harnesses
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +129,21 @@ def normal(world: World, log: Path) -> str:
     return re.sub(r"\b((?:in|out)put_tokens)=\d+", r"\1=…", text)
 
 
+def test_secrets_in_the_settings_and_the_environment_are_not_in_the_log(world: World) -> None:
+    log = world.root / "agent.log"
+    url = "http://ada:hunter22@localhost:1/v1?key=abcdef"
+    command = (*world.command()[:3], "--base-url", url, "--log-file", str(log), "--log-level", "debug")
+    environment = {**os.environ, "OTHER_TOKEN": "token-of-another"}
+    client = {"name": "a client with a\ntoken-of-another", "version": "1"}
+    params = {"protocolVersion": 1, "clientInfo": client}
+    line_ = json.dumps({"id": 1, "method": "initialize", "params": params})
+    subprocess.run(command, input=line_, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    found = {event["event"]: event for event in events(log)}
+    assert found["process.started"]["base_url"] == "http://[hidden]@localhost:1/v1?key=[hidden]"
+    assert found["client.connected"]["client"] == "a client with a\n[hidden]"
+    assert "token-of-another" not in log.read_text()
+
+
 async def test_two_agents_that_rotate_one_file_lose_and_tear_no_line(world: World) -> None:
     log = world.root / "agent.log"
     filler = line.made([("event", "process.started"), ("filler", "x" * 80)]) + "\n"
@@ -167,3 +185,45 @@ async def test_an_agent_whose_log_is_taken_away_goes_on(world: World) -> None:
         assert checkpoint_report(await agent.prompt(session_id, "Hello."))["durable"] is True
         words = await agent.end()
     assert len([each for each in words if "agent.log cannot be written" in each]) == 1
+
+
+async def test_what_goes_wrong_and_what_is_given_up_is_told_at_its_level(world: World) -> None:
+    log = world.root / "agent.log"
+    async with world.agent("--log-file", str(log), "--hibernate", "0.05") as agent:
+        session_id = await agent.new(world.workspace)
+        await agent.prompt(session_id, "My name is Ada.")
+        await comes_true(lambda: "harness.hibernated" in log.read_text())
+        agent.choose = never
+        turn = asyncio.create_task(agent.prompt(session_id, EDIT))
+        await agent.until(lambda: len(agent.questions) == 1)
+        await agent.cancel(session_id)
+        assert (await turn)["stopReason"] == "cancelled"
+        cut = asyncio.ensure_future(settled(agent.prompt(session_id, EDIT)))
+        await agent.until(lambda: len(agent.questions) == 2)
+        (harness,) = harnesses(session_id)
+        harness.kill()
+        assert isinstance(await cut, RpcError)
+        await agent.refused("session/set_mode", {"sessionId": session_id, "modeId": 5})
+    found = [event for event in events(log) if event.get("session") == session_id]
+    told = [(event["event"], event["level"], event.get("turn")) for event in found]
+    for expected in (
+        ("harness.hibernated", "info", None),
+        ("prompt.cancel_asked", "info", "2"),
+        ("permission.answered", "info", "2"),
+        ("harness.died", "error", "3"),
+        ("prompt.failed", "error", "3"),
+        ("request.failed", "error", None),
+        ("request.refused", "info", None),
+    ):
+        assert expected in told
+    refused = [
+        (event["method"], event["code"], event["reason"]) for event in found if event["event"] == "request.refused"
+    ]
+    assert refused == [("session/set_mode", "-32602", "invalid_params")]
+    answers = [(event["by"], event["allowed"]) for event in found if event["event"] == "permission.answered"]
+    assert answers == [("nobody", "false"), ("nobody", "false")]
+    back = [event for event in found if event["event"] == "session.brought_back"]
+    assert [(event["reason"], event["turns_in_context"]) for event in back][:2] == [
+        ("never_prompted", "0"),
+        ("verified", "1"),
+    ]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import termios
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import JsonValue
 from syrupy.assertion import SnapshotAssertion
 
@@ -223,3 +228,75 @@ def test_a_stream_is_one_row_with_its_beginning() -> None:
     _, one, other = rows(*(chunk(f"word{number} ") for number in range(500)), chunk("end", "n"))
     assert (one.count, one.size, one.gist[:18], len(one.gist)) == (500, 50_000, "“word0 word1 word2", gist.LIMIT)
     assert (other.count, other.gist) == (1, "“end”")
+
+
+def test_a_narrow_terminal_without_colour_gets_whole_rows_that_fit(tmp_path: Path) -> None:
+    trace = tmp_path / "t"
+    message = {"id": 1, "method": "session/prompt", "params": {"prompt": [{"type": "text", "text": "word " * 40}]}}
+    head = {"at": 0, "pid": 7, "time": ""}
+    lines = [{**head, "trace": 1, "program": "acp-agent 1"}, {**head, "from": "client", "message": message}]
+    trace.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "PYTHONIOENCODING": "ascii"}
+    environment.pop("COLUMNS", None)
+    subprocess.run(
+        (sys.executable, "-m", "acp_agent", "trace", str(trace)),
+        stdout=theirs,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
+    os.close(theirs)
+    shown_rows = os.read(ours, 10_000).decode("ascii").splitlines()
+    os.close(ours)
+    assert len(shown_rows) == 3, shown_rows
+    assert all(len(re.sub(r"\x1b\[[\d;]*m", "", row)) <= 50 for row in shown_rows)
+    assert not re.search(r"\x1b\[(\d;)*(3|4|9)\d", "".join(shown_rows)), "no colour"
+    assert "-> " in shown_rows[1]
+
+
+NAMES = (
+    *(
+        "id",
+        "method",
+        "params",
+        "result",
+        "error",
+        "sessionId",
+        "update",
+        "sessionUpdate",
+        "content",
+        "text",
+        "type",
+    ),
+    *("prompt", "_meta", "acp-agent/checkpoint", "acp-agent/resume", "outcome", "options", "toolCall", "data"),
+)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just("session/update"))
+anything: st.SearchStrategy[JsonValue] = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    max_leaves=15,
+)
+METHODS = sorted({*gist._PARAMS, *gist._RESULTS, "session/update"})
+
+
+@given(st.sampled_from(METHODS), st.sampled_from(["client", "agent"]), anything, anything)
+def test_whatever_was_sent_has_rows_of_one_line(
+    method: str, sender: str, params: JsonValue, result: JsonValue
+) -> None:
+    other = "agent" if sender == "client" else "client"
+    found = rows(
+        {"from": sender, "message": {"id": 1, "method": method, "params": params}},
+        {"from": other, "message": {"id": 1, "result": result}},
+        {"from": sender, "message": {"method": "session/update", "params": {"sessionId": "s", "update": params}}},
+        {"from": other, "message": {"id": 1, "error": result}},
+        {"from": other, "message": result},
+    )
+    assert len(found) >= 5
+    for row in found:
+        assert row.gist.isprintable()
+        assert len(row.gist) <= gist.LIMIT + 40
+    for name in gist._UPDATES:
+        update: dict[str, JsonValue] = {**(params if isinstance(params, dict) else {}), "sessionUpdate": name}
+        assert gist.of_params("session/update", {"update": update}).isprintable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from acp_agent.logs import events, line
+from acp_agent.logs import event_table, line
 from acp_agent.logs.events import Event
 from acp_agent.logs.file import KEPT, ROTATE_BYTES
 from acp_agent.wire import trace
@@ -15,12 +15,14 @@ PAGE = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_events_is_the_code_s() -> None:
-    written = PAGE.split(f"{events.BEGIN}\n")[1].split(events.END)[0]
-    assert written == events.markdown(), "run: python -m acp_agent.logs.events"
+    written = PAGE.split(f"{event_table.BEGIN}\n")[1].split(event_table.END)[0]
+    assert written == event_table.markdown(), "run: python -m acp_agent.logs.event_table"
 
 
 def test_every_event_is_logged_and_nothing_else_is() -> None:
-    sources = [path for path in (ROOT / "acp_agent").rglob("*.py") if path.name != "events.py"]
+    sources = [
+        path for path in (ROOT / "acp_agent").rglob("*.py") if path.name not in ("events.py", "event_table.py")
+    ]
     source = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     assert set(re.findall(r"\bEvent\.([A-Z_]+)", source)) == set(Event.__members__)
     assert len({event.title for event in Event}) == len(Event)
