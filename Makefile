@@ -53,7 +53,7 @@ test-clients: setup  ## run clients of others against the agent; needs npm, and 
 	else echo "SKIPPED: the clients of others were not run, since there is no Node or no npm here."; fi
 
 test-packages: setup  ## install the wheel in empty environments, as people do; needs the package index
-	@if $(BIN)/python -m pip index versions google-antigravity >/dev/null 2>&1; then $(BIN)/pytest -m packages tests/packaging; \
+	@if $(BIN)/python -m pip index versions google-antigravity >/dev/null 2>&1; then $(BIN)/pytest -n $(WORKERS) -m packages tests/packaging; \
 	else echo "SKIPPED: the wheel was not installed anywhere, since the package index cannot be reached."; fi
 
 dist: setup  ## build the wheel and the source distribution into dist/

@@ -39,7 +39,11 @@ if sys.platform == "win32":
         return open_to_read(path)
 
     def open_to_append(path: Path, mode: int) -> int:
-        """A descriptor of a file, made with this mode if there is none, that writes to its end. Raises OSError."""
+        """A descriptor of a file, made with this mode if there is none, that writes to its end.
+
+        Going there and writing are two steps here: of two processes one may write over the other's line.
+        Raises OSError.
+        """
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT, mode)
 
     def read_at(handle: int, size: int, place: int) -> bytes:
