@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash fuzz conformance test-clients lock clean
+.PHONY: help setup try test check bench crash fuzz conformance test-clients test-browser lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -49,6 +49,13 @@ conformance: setup  ## try every requirement of the protocol's test kit and writ
 test-clients: setup  ## run clients of others against the agent; needs npm, and the registries at the first run
 	@if command -v npm >/dev/null && command -v node >/dev/null; then $(BIN)/pytest -m clients tests/clients; \
 	else echo "SKIPPED: the clients of others were not run, since there is no Node or no npm here."; fi
+
+# The client of the browser is no part of the lock: nothing else needs it, and it is large.
+test-browser: setup  ## open the page of a session in a headless Chromium; needs one, and the registry at the first run
+	@browser=$$(command -v chromium || command -v chromium-browser || command -v google-chrome); \
+	if [ -z "$$browser" ]; then echo "SKIPPED: the page of a session was not opened, since there is no Chromium here."; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.65,<2" && \
+	CHROMIUM="$$browser" $(BIN)/pytest -m browser tests/browser; fi
 
 lock: setup  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
