@@ -1,4 +1,4 @@
-"""A session that has been through everything, made with the real agent, harness and offline model; and a long one."""
+"""A session that has been through everything, made with the real agent, harness and model; and a long one."""
 
 from __future__ import annotations
 

@@ -68,6 +68,10 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         assert self.stack.pop() == tag, (tag, self.stack, self.getpos())
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in VOID
+        self.handle_starttag(tag, attrs)
+
     def handle_data(self, data: str) -> None:
         if not self.stack or self.stack[-1] not in ("script", "style"):
             self.text.append(data)
