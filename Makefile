@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash fuzz conformance test-clients test-packages dist lock clean
+.PHONY: help setup try test check bench crash fuzz conformance test-clients test-packages test-browser dist lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -58,6 +58,13 @@ test-packages: setup  ## install the wheel in empty environments, as people do; 
 
 dist: setup  ## build the wheel and the source distribution into dist/
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/uv build --no-build-isolation --out-dir dist
+
+# The client of the browser is no part of the lock: nothing else needs it, and it is large.
+test-browser: setup  ## open the page of a session in a headless Chromium; needs one, and the registry at the first run
+	@browser=$$(command -v chromium || command -v chromium-browser || command -v google-chrome); \
+	if [ -z "$$browser" ]; then echo "SKIPPED: the page of a session was not opened, since there is no Chromium here."; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.65,<2" && \
+	CHROMIUM="$$browser" $(BIN)/pytest -m browser tests/browser; fi
 
 lock: setup  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock

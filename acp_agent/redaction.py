@@ -195,7 +195,8 @@ class Redactor:
                 return [self._names_only(item) for item in value]
             case dict():
                 names = {self.text(name): self._names_only(member) for name, member in value.items()}
-                if isinstance(value.get("name"), str):
+                # The protocol's shape of a variable; an object of variables may have one that is called so.
+                if "value" in value and isinstance(value.get("name"), str):
                     names["name"] = self.text(str(value["name"]))
                 return names
         return HIDDEN

@@ -1,4 +1,4 @@
-"""A session that has been through everything, made with the real agent, harness and offline model."""
+"""A session that has been through everything, made with the real agent, harness and model; and a long one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from acp_agent.chat.rpc import PeerGone
+from sessions.store import Store
 from tests.agent.driver import Agent, Json, World
 
 KILLED = "!stream 400 20"
@@ -59,3 +60,19 @@ async def _cut(agent: Agent, session_id: str) -> None:
     await agent.kill()
     with suppress(PeerGone):
         await turn
+
+
+def make_long(store: Store, session_id: str, text: str) -> None:
+    """A session of 1,000 turns, each with this text in ten messages; nothing but its journal."""
+    times = ("2026-11-23T00:00:00.000Z", "2026-11-23T00:00:01.000Z")
+    with store.create(session_id, cwd="/work") as session, session.transaction(durable=False) as db:
+        db.executemany(
+            "INSERT INTO turn (turn, parent, depth, started_at, ended_at, stop_reason, prompt_excerpt)"
+            " VALUES (?, ?, ?, ?, ?, 'end_turn', 'a prompt')",
+            ((turn, turn - 1, turn, *times) for turn in range(1, 1001)),
+        )
+        db.executemany(
+            "INSERT INTO entry (turn, kind, key, payload, text) VALUES (?, 'agent_message', ?, '{}', ?)",
+            ((1 + number // 10, b"%d" % number, text.encode()) for number in range(10_000)),
+        )
+        db.execute("UPDATE session SET head = 1000")

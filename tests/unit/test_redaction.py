@@ -102,7 +102,12 @@ def test_any_text_can_be_a_secret(secret: str, before: str, after: str) -> None:
     assert json.dumps(secret)[1:-1] not in redactor.text(inner)
 
 
-@given(st.recursive(st.text(max_size=30), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+VARIABLES = st.text().filter(lambda name: name != "value")
+"""Of variables in an object. One with `name` and `value` is a variable itself, and its name is shown."""
+
+
+@given(st.recursive(st.text(max_size=30), lambda inner: st.lists(inner) | st.dictionaries(VARIABLES, inner)))
+@example({"name": SECRET})
 def test_every_value_in_a_place_of_secrets_is_hidden_and_learned(value: JsonValue) -> None:
     for place in ("env", "headers", "Authorization", "apiKey"):
         params: JsonValue = {"mcpServers": [{"name": "x", place: value}]}
