@@ -16,20 +16,6 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def commands() -> list[str]:
-    """The commands in the README's console blocks."""
-    return [
-        line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
-    ]
-
-
-def test_every_command_is_one_that_is_run() -> None:
-    # `make try` is run below. `make test` is what runs this test; CI does so too, and runs the clients of others.
-    assert commands() == ["make try", "make test"]
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert ci[-2:] == ["make test", "exec make test-clients"]
-
-
 def test_make_try_proves_what_the_model_remembers() -> None:
     # As a user starts it, not as a part of the make that runs this test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -53,12 +39,6 @@ def test_every_flag_is_documented_with_its_variable_and_key() -> None:
     flags = {f"--{name.replace('_', '-')}": f"`ACP_AGENT_{name.upper()}`, `{name}`" for name in NAMES}
     assert rows == flags
     assert all(flag in shown for flag in flags)
-
-
-def test_links_lead_to_files() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_example_of_a_resume_is_what_a_user_reads() -> None:
