@@ -115,7 +115,7 @@ def normal(text: str) -> list[str]:
     text = re.sub(r"\d{8}T\d{6}\.\d{3}Z", "MOMENT", text)
     text = re.sub(r"\b\d+(\.\d+)? ([kMGT]?B)\b", "SIZE", text)
     text = re.sub(r"\b\d+(\.\d+)? (ms|s|min)\b", "DURATION", text)
-    text = re.sub(r"\bprocess \d+", "process PID", text)
+    text = re.sub(r"\b([Pp]rocess) \d+", r"\1 PID", text)
     text = re.sub(r"\b\d+\.\d+\.\d+\b", "VERSION", text)
     text = re.sub(r"[─━]+", "─", text)
     lines = (re.sub(r" {2,}", "  ", line).rstrip() for line in text.splitlines())

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from acp_agent.cli import main
 from acp_agent.config import NAMES
+from tests.docs import picture
+from tests.docs.sandbox import normal
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,6 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_make_try_proves_what_the_model_remembers() -> None:
     # As a user starts it, not as a part of the make that runs this test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment["COLUMNS"] = str(picture.COLUMNS)
     done = subprocess.run(
         ["make", "try"],
         cwd=ROOT,
@@ -31,6 +34,18 @@ def test_make_try_proves_what_the_model_remembers() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("PROOF HOLDS")
+    _is_in_the_picture(done.stdout)
+
+
+def _is_in_the_picture(written: str) -> None:
+    """The picture shows what the script writes now, piece by piece, but for what differs each time."""
+    place = 0
+    text = " ".join(normal(picture.in_a_project(written))).split()
+    for piece in picture.words(picture.PICTURE.read_text(encoding="utf-8")):
+        wanted = " ".join(normal(" ".join(piece))).split()
+        found = next((at for at in range(place, len(text)) if text[at : at + len(wanted)] == wanted), None)
+        assert found is not None, f"run: make docs; this is not written any more: {' '.join(piece)}"
+        place = found + len(wanted)
 
 
 def test_every_flag_is_documented_with_its_variable_and_key() -> None:
