@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from tests.docs.names import located
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "changing.md").read_text(encoding="utf-8")
@@ -18,21 +18,10 @@ PAGE = (ROOT / "docs" / "changing.md").read_text(encoding="utf-8")
 def walk(title: str) -> list[str]:
     """The functions that are named in the steps of a walk, in order, as `tests.docs.watched` names them."""
     steps = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0].partition("\n1. ")[2]
-    return [as_called(name) for name in re.findall(r"`((?:\w+\.)+\w+)`", steps)]
-
-
-def as_called(name: str) -> str:
-    """The module, a colon, and the name in it."""
-    words = name.split(".") if name.startswith("sessions.") else ["acp_agent", *name.split(".")]
-    for end in range(len(words) - 1, 0, -1):
-        try:
-            found: object = importlib.import_module(".".join(words[:end]))
-        except ModuleNotFoundError:
-            continue
-        for word in words[end:]:
-            found = getattr(found, word)
-        return f"{'.'.join(words[:end])}:{'.'.join(words[end:])}"
-    raise AssertionError(f"there is no {name}")
+    names = re.findall(r"`((?:\w+\.)+\w+)`", steps)
+    found = {name: located(name if name.startswith("sessions.") else f"acp_agent.{name}") for name in names}
+    assert None not in found.values(), found
+    return [str(found[name]) for name in names]
 
 
 class Watched:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.docs import pages
+from tests.docs.names import located
 from tests.docs.pages import ROOT
 
 CHANGELOG = ROOT / "CHANGELOG.md"
@@ -39,3 +41,12 @@ def test_every_page_is_reached_from_the_readme() -> None:
             reached.add(page)
             due += [target for target, _ in linked(page) if target.suffix == ".md"]
     assert documentation <= reached, sorted(pages.name(page) for page in documentation - reached)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
+def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+    for text in pages.code(page):
+        if re.fullmatch(r"(tests|acp_agent|sessions|bench|docs|ide-configs)/[\w./-]*", text):
+            assert (ROOT / text).exists(), f"{pages.name(page)}: there is no {text}"
+        elif re.fullmatch(r"(tests|acp_agent|sessions|bench)(\.\w+)+", text):
+            assert located(text), f"{pages.name(page)}: there is no {text}"

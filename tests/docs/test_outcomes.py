@@ -70,11 +70,9 @@ def texts() -> Iterator[tuple[str, str]]:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):
                     name = ast.unparse(node.func).rpartition(".")[2]
-                    yield from ((name, each.value) for each in ast.walk(node) if _is_text(each))
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+                    for each in ast.walk(node):
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                            yield name, each.value
 
 
 def test_every_refusal_is_explained() -> None:

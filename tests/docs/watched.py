@@ -1,7 +1,7 @@
 """The agent, with a note of each call of some functions: `python -m tests.docs.watched FILE NAME… -- ARGUMENTS`.
 
-A name is a module and, after a colon, a function in it: `acp_agent.server:AgentServer.prompt`. Each line of FILE is
-the name of a function that was begun, in order, whatever thread that was on.
+A name is a module and, after a colon, a function in it: `acp_agent.server:AgentServer.prompt`. Each line of FILE
+is the name of a function that was begun, in order, whatever thread that was on.
 """
 
 from __future__ import annotations
