@@ -1,6 +1,6 @@
 """The table of outcomes for the documentation, made from the table that decides.
 
-`python -m sessions.outcome_table` prints it; `docs/resume.md` holds the same text between two comments, and a test
+`python -m sessions.outcome_table` prints it. `docs/resume.md` holds the same text, which `make docs` writes; a test
 compares them, so that neither can change alone.
 """
 
@@ -10,9 +10,6 @@ import sys
 
 from sessions.report import Outcome, Reason
 from sessions.resume import TABLE, Live, Row
-
-BEGIN = "<!-- begin: python -m sessions.outcome_table -->"
-END = "<!-- end: python -m sessions.outcome_table -->"
 
 
 def markdown() -> str:

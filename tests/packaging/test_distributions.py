@@ -126,7 +126,7 @@ def test_the_page_shows_what_is_tested() -> None:
     # test_installed.py runs them, with a wheel where the page has the tree, and the other way round.
     page = (ROOT / "docs" / "packaging.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
-    assert [line for block in blocks for line in block.splitlines()] == [
+    assert [line.removeprefix("$ ") for block in blocks for line in block.splitlines()] == [
         "uvx --from . acp-agent chat --offline",
         "pipx install .",
         "pipx uninstall antigravity-acp-agent",
