@@ -208,7 +208,7 @@ def _facts(session: Session) -> Json:
         "checkpoint": of_line[0].ref.wire() if of_line else None,
         "primer": {"turns": primer.turns, "at": primer.at, "characters": len(primer.text)} if primer else None,
         "note": session.recall(timeline.NOTE),
-        "restoring": session.recall(timeline.INTENT) is not None,
+        "restoring": (session.folder / timeline.INTENT).exists(),
         "open": {
             "pid": holder.pid if holder else None,
             "client": holder.client if holder else None,

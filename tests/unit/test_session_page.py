@@ -355,6 +355,13 @@ def test_options_that_do_not_go_together(command: Path, arguments: tuple[str, ..
     assert list(command.iterdir()) == []
 
 
+def test_a_restore_that_was_cut_is_told(command: Path, store: Store) -> None:
+    assert "A restore was cut" not in show("--html", "-o", "-").stdout
+    (store.folder(SESSION_ID) / timeline.INTENT).write_text("{}")
+    assert "A restore was cut" in show("--html", "-o", "-").stdout
+    assert "cut; the next load finishes it" in show().stdout
+
+
 def test_a_session_that_is_open_elsewhere_is_shown(command: Path, store: Store) -> None:
     lease = Lease.acquire(store.folder(SESSION_ID), Holder(pid=1, client="zed", since="now"))
     done = show("--html", "-o", "-")
