@@ -138,23 +138,38 @@ def main(context: click.Context, /, **flags: object) -> None:
 
 @main.command()
 @click.option("--load", "session_id", metavar="ID", help="Load this stored session instead of starting a new one.")
+@click.option("--last", is_flag=True, help="Load the session that was used last in this folder.")
+@click.option("--pick", is_flag=True, help="Pick one of this folder's sessions and load it.")
 @click.option("--cwd", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Folder to work in.")
+@click.option("--no-color", is_flag=True, help="No colours; the variable NO_COLOR says the same.")
 @click.option("--offline", is_flag=True, help="The same as --offline before the command.")
 @click.pass_obj
-def chat(settings: Settings, session_id: str | None, cwd: Path | None, offline: bool) -> None:
+def chat(
+    settings: Settings,
+    *,
+    session_id: str | None,
+    last: bool,
+    pick: bool,
+    cwd: Path | None,
+    no_color: bool,
+    offline: bool,
+) -> None:
     """Talk to the agent in the terminal, over the real protocol.
 
     Without a terminal on standard input it plays a fixed script that kills and resumes a session, and exits with 0
     only if the model remembered exactly what the report said.
     """
-    from acp_agent.chat.command import ChatOptions, run_chat  # noqa: PLC0415  (the server needs no terminal)
+    from acp_agent.chat.command import ChatOptions, Start, run_chat  # noqa: PLC0415  (no server needs a terminal)
 
+    if (session_id is not None) + last + pick > 1:
+        raise click.UsageError("--load, --last and --pick exclude each other.")
     settings = replace(settings, offline=settings.offline or offline)
     options = ChatOptions(
         agent_command=(sys.executable, "-m", "acp_agent", *_arguments(settings)),
         cwd=(cwd or Path.cwd()).resolve(),
-        session_id=session_id,
+        start=session_id or (Start.PICK if pick else Start.LAST if last else Start.NEW),
         interactive=sys.stdin.isatty(),
+        colour=not no_color,
     )
     sys.exit(asyncio.run(run_chat(options)))
 

@@ -118,9 +118,10 @@ def install(
     if printed or asked.ide.by_hand:
         _print(asked, launch.command(arguments), printed=printed)
         return
+    found = present(asked.ide, this_machine())
     _each(asked, lambda file: _put(asked, file, launch, arguments or None))
     if not dry_run:
-        _next(asked, launch, settings)
+        _next(asked, launch, settings, found=found)
 
 
 @click.command()
@@ -233,8 +234,8 @@ def _show(file: SettingsFile, change: Change) -> None:
         click.echo("".join(char if char.isprintable() or char == "\t" else " " for char in line))
 
 
-def _next(asked: Asked, launch: Launch, settings: Settings) -> None:
-    if not present(asked.ide, this_machine()):
+def _next(asked: Asked, launch: Launch, settings: Settings, *, found: bool) -> None:
+    if not found:
         _say(f"There was no sign of {asked.ide.title} here; it finds the entry when it is installed.")
     if launch.remark:
         _say(launch.remark)

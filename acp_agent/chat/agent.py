@@ -12,12 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from acp_agent import __version__
-from acp_agent.chat.fields import FieldError, JsonObject, integer_or_none, object_, objects, text, text_or_none
+from acp_agent.chat.attachments import Content, Takes
+from acp_agent.chat.fields import (
+    FieldError,
+    JsonObject,
+    flag,
+    integer_or_none,
+    object_,
+    objects,
+    text,
+    text_or_none,
+)
+from acp_agent.chat.forms import Form, read_form
 from acp_agent.chat.process import DRAIN_SECONDS, AgentProcess, Ending, Spawn
 from acp_agent.chat.rpc import INVALID_PARAMS, METHOD_NOT_FOUND, Peer, PeerGone, RpcError
+from acp_agent.chat.settings import Setting, Settings
 from acp_agent.chat.transcript import ToolCall, read_tool_call
 from sessions.report import CheckpointReport, ResumeReport
 
@@ -73,13 +85,28 @@ class TurnFailed(RpcError):
 
 @dataclass(frozen=True, slots=True)
 class ListedSession:
-    """A session as `session/list` shows it; `turns` is None when the agent did not say."""
+    """A session as `session/list` shows it; what the agent did not say is None.
+
+    `outcome` and `reason` are those of its last load. `held_by` says who has it open, in words.
+    """
 
     session_id: str
     cwd: str
-    title: str | None
-    updated_at: str | None
-    turns: int | None
+    title: str | None = None
+    updated_at: str | None = None
+    turns: int | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    held_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that was opened: its settings, and the report of a load, if there is one."""
+
+    session_id: str
+    settings: Settings
+    report: ResumeReport | None = None
 
 
 class Listener(Protocol):
@@ -90,6 +117,9 @@ class Listener(Protocol):
 
     async def asked(self, question: PermissionQuestion) -> str | None:
         """The id of the chosen option; None cancels."""
+
+    async def given(self, form: Form) -> JsonObject:
+        """The answer to an `elicitation/create`."""
 
     def complained(self, complaint: str) -> None:
         """Learn of something from the agent that is not ACP; one sentence."""
@@ -128,7 +158,7 @@ class Agent:
                 "initialize",
                 {
                     "protocolVersion": 1,
-                    "clientCapabilities": {"session": {"notices": {}}},
+                    "clientCapabilities": {"session": {"notices": {}}, "elicitation": {"form": {}}},
                     "clientInfo": {"name": "acp-agent-chat", "version": __version__},
                 },
             )
@@ -143,15 +173,30 @@ class Agent:
         """The process id, which is also the id of the process group."""
         return self._process.pid
 
-    async def new_session(self, cwd: Path) -> str:
-        """`session/new`; returns the session id."""
-        answer = await self._call("session/new", {"cwd": str(cwd), "mcpServers": []})
-        return text(answer, "sessionId")
+    @property
+    def takes(self) -> Takes:
+        """What it takes in a prompt besides text and links."""
+        prompts = object_(self._can, "promptCapabilities")
+        return Takes(images=flag(prompts, "image"), embedded=flag(prompts, "embeddedContext"))
 
-    async def load_session(self, session_id: str, cwd: Path) -> ResumeReport | None:
-        """`session/load`; the replay has gone to the listener when this returns the report, if there is one."""
+    async def new_session(self, cwd: Path) -> Opened:
+        """`session/new`."""
+        answer = await self._call("session/new", {"cwd": str(cwd), "mcpServers": []})
+        return Opened(text(answer, "sessionId"), Settings().with_answer(answer))
+
+    async def load_session(self, session_id: str, cwd: Path) -> Opened:
+        """`session/load`; the replay has gone to the listener when this returns."""
         answer = await self._call("session/load", {"sessionId": session_id, "cwd": str(cwd), "mcpServers": []})
-        return self._report(ResumeReport, answer, RESUME_META)
+        report = self._report(ResumeReport, answer, RESUME_META)
+        return Opened(session_id, Settings().with_answer(answer), report)
+
+    async def set(self, session_id: str, settings: Settings, setting: Setting, value: str) -> Settings:
+        """`session/set_mode` or `session/set_config_option`; returns the settings as they are then."""
+        if setting.by_mode:
+            await self._call("session/set_mode", {"sessionId": session_id, "modeId": value})
+            return settings.with_mode(value)
+        params: JsonObject = {"sessionId": session_id, "configId": setting.setting_id, "value": value}
+        return settings.with_answer(await self._call("session/set_config_option", params))
 
     async def list_sessions(self, cwd: Path) -> tuple[ListedSession, ...]:
         """`session/list` for one folder, all pages."""
@@ -176,11 +221,10 @@ class Agent:
             await self._call("session/delete", {"sessionId": session_id})
         return self._offers("delete")
 
-    async def prompt(self, session_id: str, prompt: str) -> TurnEnd:
-        """`session/prompt` with one text block; returns when the turn has ended, or raises `TurnFailed`."""
-        blocks: JsonValue = [{"type": "text", "text": prompt}]
+    async def prompt(self, session_id: str, prompt: Content) -> TurnEnd:
+        """`session/prompt`; returns when the turn has ended, or raises `TurnFailed`."""
         try:
-            answer = await self._call("session/prompt", {"sessionId": session_id, "prompt": blocks})
+            answer = await self._call("session/prompt", {"sessionId": session_id, "prompt": prompt.params})
         except RpcError as refusal:
             data = refusal.data if isinstance(refusal.data, dict) else {}
             raise TurnFailed(refusal, self._report(CheckpointReport, data, CHECKPOINT_META)) from refusal
@@ -253,6 +297,12 @@ class _Inbox:
             self._listener.updated(text(params, "sessionId"), object_(params, "update"))
 
     async def requested(self, method: str, params: JsonObject) -> JsonObject:
+        if method == "elicitation/create":
+            try:
+                form = read_form(params)
+            except FieldError as fault:
+                raise RpcError(INVALID_PARAMS, f"The form cannot be read: {fault}.") from fault
+            return await self._listener.given(form)
         if method != "session/request_permission":
             raise RpcError(METHOD_NOT_FOUND, f"This client does not offer {method}.")
         try:
@@ -281,10 +331,14 @@ def _question(params: JsonObject) -> PermissionQuestion:
 
 
 def _listed(entry: JsonObject) -> ListedSession:
+    said = object_(object_(entry, "_meta"), SESSION_META)
     return ListedSession(
         session_id=text(entry, "sessionId"),
         cwd=text(entry, "cwd"),
         title=text_or_none(entry, "title"),
         updated_at=text_or_none(entry, "updatedAt"),
-        turns=integer_or_none(object_(object_(entry, "_meta"), SESSION_META), "turns"),
+        turns=integer_or_none(said, "turns"),
+        outcome=text_or_none(said, "outcome"),
+        reason=text_or_none(said, "reason"),
+        held_by=text_or_none(said, "heldBy"),
     )

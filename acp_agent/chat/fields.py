@@ -41,6 +41,14 @@ def integer_or_none(source: JsonObject, key: str) -> int | None:
     raise FieldError(f"“{key}” is not an integer")
 
 
+def flag(source: JsonObject, key: str) -> bool:
+    """Whether `key` is true; raises `FieldError` for anything but true, false and absent."""
+    value = source.get(key)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise FieldError(f"“{key}” is neither true nor false")
+
+
 def object_(source: JsonObject, key: str) -> JsonObject:
     """The object under `key`, empty when it is absent; raises `FieldError` for any other type."""
     value = source.get(key)

@@ -1,88 +1,107 @@
 """The interactive client: one loop over events, from the keyboard, the agent and the work in hand.
 
-At most one piece of work (a turn, a load, a new session) runs at a time, as a task; the keyboard is read all
-the while. What is typed meanwhile waits its turn, except the commands in `_AT_ONCE` and the answer to a
-question. Everything that happens arrives on one queue and is handled in `_handle`, so no two handlers overlap.
+At most one piece of work (a turn, a load, a new session) runs at a time, as a task; the keyboard is read all the
+while. What is typed meanwhile waits its turn, except the commands that are obeyed at once and the answer to a
+question. What takes no turn (setting a mode, cancelling) is done beside the work. Everything that happens arrives
+on one queue and is handled in `_handle`, so no two handlers overlap.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
+import re
+import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from rich.text import Text
 
-from acp_agent.chat import render, words
+from acp_agent.chat import attachments, render, words
 from acp_agent.chat.agent import AgentDied, ListedSession
+from acp_agent.chat.attachments import BadAttachment
 from acp_agent.chat.client import Client, NoSession
-from acp_agent.chat.editor import EndOfInput, Submitted
+from acp_agent.chat.commands import AT_ONCE, all_commands, help_rows, ours
+from acp_agent.chat.completion import Vocabulary
+from acp_agent.chat.events import EndOfInput, InputEvent, Interrupt, NextMode, Picked, Submitted
 from acp_agent.chat.fields import FieldError
-from acp_agent.chat.keyboard import Keyboard
+from acp_agent.chat.fitting import clock
+from acp_agent.chat.forms import NoAnswer
+from acp_agent.chat.front import Bars, Front, Source
+from acp_agent.chat.picker import Picker
 from acp_agent.chat.process import AgentStartError, Ending
 from acp_agent.chat.questions import Questions
 from acp_agent.chat.rpc import RpcError
-from acp_agent.chat.screen import InputLine, Screen
+from acp_agent.chat.settings import MODE, Setting, Settings
+from acp_agent.chat.status import NO_SESSION, session_status
 from acp_agent.chat.words import Told, Tone
-
-COMMANDS = {
-    "/kill": "SIGKILL to the agent's process group, also in the middle of a turn",
-    "/load [SESSION_ID]": "load this or that session in a new agent; takes a number of /sessions",
-    "/new": "begin a new session",
-    "/sessions": "list the sessions of this folder",
-    "/cancel": "cancel the running turn, like Ctrl-C",
-    "/quit": "end the agent in good order and leave; so does Ctrl-D",
-    "/help": "this list",
-}
-"""The client's own commands, and what they do."""
-
-_AT_ONCE = frozenset({"/kill", "/cancel", "/quit", "/help"})
-
-
-class _Interrupt:
-    """Ctrl-C."""
+from acp_agent.system import signals
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is being done: the task, what it is called, and whether it is a turn."""
+    """What is being done: the task, what it is called, whether it is a turn, and when it began, in seconds."""
 
     task: asyncio.Task[None]
     name: str
-    is_turn: bool
+    is_turn: bool = False
+    began: float = 0.0
 
 
-_Event: TypeAlias = Submitted | EndOfInput | _Interrupt | _Work | Ending
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """What is done beside the work."""
+
+    task: asyncio.Task[None]
+    name: str
+
+
+class Start(Enum):
+    """What a client begins with."""
+
+    NEW = auto()
+    """A new session."""
+    PICK = auto()
+    """A session that the user picks; a new one if there is none, or none is picked."""
+    LAST = auto()
+    """The session that was used last in this folder; a new one if there is none."""
+
+
+_Event: TypeAlias = InputEvent | _Work | _Aside | Ending
 
 
 class Interactive:
     """The loop and what it knows: the work in hand, the lines that wait, the questions that are open.
 
-    `fd` and `keys` are as for `Keyboard`; `command` and `cwd` start the agent.
+    `command` and `cwd` start the agent; `clock` gives seconds.
     """
 
-    def __init__(self, command: tuple[str, ...], cwd: Path, screen: Screen, *, fd: int, keys: bool) -> None:
-        self._screen = screen
+    def __init__(
+        self, command: tuple[str, ...], cwd: Path, front: Front, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._front = front
+        self._screen = front.screen
+        self._cwd = cwd
+        self._clock = clock
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
-        self._keyboard = Keyboard(
-            fd, keys=keys, out=screen.console.file, on_event=self._events.put_nowait, on_edit=self._draw
+        self._questions = Questions(
+            show=lambda question: self._screen.show(question, gap=True),
+            on_changed=lambda: front.ask(self._questions.label),
         )
-        self._questions = Questions(on_asked=self._draw)
-        self._client = Client(
-            command,
-            cwd,
-            screen,
-            ask=self._questions.ask,
-            on_gone=self._events.put_nowait,
-        )
+        self._client = Client(command, cwd, self._screen, answers=self._questions, on_gone=self._events.put_nowait)
+        front.connect(Source(self._events.put_nowait, self._bars, self._words, self._sessions_to_complete))
         self._work: _Work | None = None
-        self._cancelling: asyncio.Task[None] | None = None
+        self._asides: set[asyncio.Task[None]] = set()
+        self._cancelling = False
         self._waiting: deque[str] = deque()
+        self._picking: Callable[[str | None], None] | None = None
         self._listed: tuple[ListedSession, ...] = ()
+        self._completed: tuple[ListedSession, ...] | None = None
         self._last_session: str | None = None
         self._killed = False
         self._ending: Ending | None = None
@@ -90,27 +109,27 @@ class Interactive:
         self._input_ended = False
         self._leaving = False
 
-    async def run(self, session_id: str | None) -> int:
-        """Open a session, or load this one, and run until the user leaves; returns the exit status."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._events.put_nowait, _Interrupt())
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            # The terminal must get its own mode back, and the agent its orderly end.
-            loop.add_signal_handler(ending, self._events.put_nowait, Submitted("/quit"))
-        try:
-            with self._screen, self._keyboard:
+    async def run(self, start: str | Start) -> int:
+        """Load this session, or begin as told, and run until the user leaves; returns the exit status."""
+        interrupt = partial(self._events.put_nowait, Interrupt())
+        # Told to end, the terminal must get its own mode back, and the agent its orderly end.
+        end = partial(self._events.put_nowait, Submitted("/quit"))
+        with signals.in_terminal(asyncio.get_running_loop(), interrupt=interrupt, end=end):
+            async with self._front:
                 self._say("acp-agent chat: /help lists the commands.")
-                if session_id is None:
-                    self._begin("opening a session", self._new())
-                else:
-                    self._begin("loading", self._load(session_id))
-                while not self._leaving:
+                match start:
+                    case Start.NEW:
+                        self._begin("opening a session", self._new())
+                    case Start.PICK:
+                        self._begin("listing the sessions", self._list(opening=True))
+                    case Start.LAST:
+                        self._begin("loading", self._load_last())
+                    case session_id:
+                        self._begin("loading", self._load(session_id))
+                while not self._leaving and not self._screen.gone:
                     self._handle(await self._events.get())
-                    self._draw()
+                    self._screen.redraw_soon()
                 await self._leave()
-        finally:
-            for handled in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.remove_signal_handler(handled)
         return 0 if self._last_session is not None else 1
 
     def _handle(self, event: _Event) -> None:
@@ -122,8 +141,17 @@ class Interactive:
                 self._input_ended = True
                 self._questions.reject_all()
                 self._leaving = self._work is None
-            case _Interrupt():
+            case Interrupt():
                 self._interrupt()
+            case Picked(key=key):
+                picking, self._picking = self._picking, None
+                if picking is not None:
+                    picking(key)
+            case NextMode():
+                self._next_mode()
+            case _Aside():
+                self._asides.discard(event.task)
+                self._tell_failure(event.task, event.name)
             case Ending():
                 self._ending = event
                 if self._work is None:  # else what the work has to show comes first
@@ -132,70 +160,82 @@ class Interactive:
                 self._finish(event)
 
     def _take_line(self, line: str) -> None:
+        self._completed = None
         word, _, argument = line.partition(" ")
-        if word in _AT_ONCE:
-            self._obey(word, argument.strip())
-        elif self._questions.first is not None:
-            answer = self._questions.answer(line)
-            self._say(
-                "Answer with the number of an option; Enter alone rejects." if answer is None else f"> {answer}"
-            )
+        agents = self._client.view.transcript.state.commands
+        own = ours(word[1:], agents, self._client.settings) if word.startswith("/") else None
+        if own in AT_ONCE:
+            self._obey(word, own, argument.strip())
+        elif self._questions.label is not None:
+            try:
+                self._say(f"> {self._questions.answer(line)}")
+            except NoAnswer as fault:
+                self._say(str(fault))
         elif self._work is not None:
             if line:
                 self._waiting.append(line)
                 self._say(f"(waits until {self._work.name} is done) {line}")
-        elif line.startswith("/") and word.removeprefix("/") not in self._client.view.transcript.state.commands:
-            self._obey(word, argument.strip())
+        elif own is not None and own != "image":
+            self._obey(word, own, argument.strip())
+        elif own is None and line.startswith("/") and re.fullmatch(r"/[\w-]*", word) and word[1:] not in agents:
+            self._say(f"> {line}")
+            self._fail(f"Neither this client nor the agent has a command {word}. /help lists them.")
         elif line:
             self._begin("the turn", self._turn(line), is_turn=True)
 
-    def _obey(self, word: str, argument: str) -> None:
+    def _obey(self, word: str, name: str, argument: str) -> None:
         self._say(f"> {word} {argument}".rstrip())
-        match word:
-            case "/kill":
+        match name:
+            case "kill":
                 self._kill()
-            case "/cancel":
+            case "cancel":
                 self._cancel()
-            case "/quit":
+            case "quit":
                 self._leaving = True
-            case "/help":
-                self._help()
-            case "/new":
+            case "help":
+                state = self._client.view.transcript.state
+                self._screen.show(render.listed(help_rows(state.commands, self._client.settings)))
+            case "new":
                 self._begin("opening a session", self._new())
-            case "/sessions":
+            case "sessions":
                 self._begin("listing the sessions", self._list())
-            case "/load":
+            case "load":
                 self._load_named(argument)
-            case _:
-                self._fail(f"Neither this client nor the agent has a command {word}. /help lists them.")
+            case "set":
+                self._set_named(argument if word == "/set" else f"{word[1:]} {argument}".rstrip())
 
     def _begin(self, name: str, work: Coroutine[None, None, None], *, is_turn: bool = False) -> None:
         task = asyncio.create_task(work)
-        self._work = begun = _Work(task, name, is_turn)
+        self._work = begun = _Work(task, name, is_turn, self._clock())
         task.add_done_callback(lambda _task: self._events.put_nowait(begun))
-        hints = "Ctrl-C cancels · /kill kills the agent" if is_turn else "/kill kills the agent"
-        self._screen.set_status(f"{name} … · {hints}")
+
+    def _beside(self, name: str, aside: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(aside)
+        self._asides.add(task)
+        task.add_done_callback(lambda _task: self._events.put_nowait(_Aside(task, name)))
 
     def _finish(self, work: _Work) -> None:
         """Tell how the work failed, if it did, and take up what was typed meanwhile."""
-        self._work = self._cancelling = None
-        self._interrupted = False
-        self._screen.set_status("")
+        self._work = None
+        self._cancelling = self._interrupted = False
+        self._tell_failure(work.task, work.name)
+        self._tell_ending()
+        if self._waiting:
+            self._take_line(self._waiting.popleft())
+        elif self._input_ended:
+            self._leaving = True
+
+    def _tell_failure(self, task: asyncio.Task[None], name: str) -> None:
         try:
-            work.task.result()
+            task.result()
         except RpcError as refusal:
-            self._client.tell(words.refusal_in_words(work.name, refusal))
+            self._client.tell(words.refusal_in_words(name, refusal))
         except (AgentStartError, NoSession) as fault:
             self._fail(str(fault))
         except FieldError as fault:
             self._fail(f"The agent's answer cannot be read: {fault}.")
         except AgentDied as death:
             self._ending = death.ending
-        self._tell_ending()
-        if self._waiting:
-            self._take_line(self._waiting.popleft())
-        elif self._input_ended:
-            self._leaving = True
 
     def _tell_ending(self) -> None:
         """Tell of the agent's end, if it is news; what was typed for that agent is not sent to another one."""
@@ -215,12 +255,49 @@ class Interactive:
         await self._client.load(session_id)
         self._last_session = session_id
 
-    async def _turn(self, prompt: str) -> None:
-        await self._client.prompt(prompt)
+    async def _load_last(self) -> None:
+        listed = await self._client.sessions()
+        if listed:
+            await self._load(listed[0].session_id)
+        else:
+            self._say("There is no session in this folder yet.")
+            await self._new()
 
-    async def _list(self) -> None:
+    async def _turn(self, prompt: str) -> None:
+        try:
+            agent, _ = self._client.ready()
+            content = await asyncio.to_thread(attachments.read, prompt, self._cwd, agent.takes)
+        except (BadAttachment, NoSession) as fault:
+            self._say(f"> {prompt}")
+            kept = self._front.put_back(prompt)
+            self._fail(f"{fault} The prompt was not sent{'; it is back for another try' if kept else ''}.")
+            return
+        if content.unknown:
+            self._say(f"(sent as text, since there is no such file: {', '.join(content.unknown)})")
+        await self._client.prompt(prompt, content)
+
+    async def _list(self, *, opening: bool = False) -> None:
+        """Have one of the sessions picked, or show them; `opening` says that one must be open then."""
         self._listed = await self._client.sessions()
-        self._screen.show(render.sessions(self._listed, self._client.session_id))
+        current, now = self._client.session_id, datetime.now(UTC)
+
+        def picked(key: str | None) -> None:
+            if key is not None:
+                self._begin("loading", self._load(key))
+            elif opening:
+                self._begin("opening a session", self._new())
+
+        choices = tuple(render.session_choice(entry, current, now) for entry in self._listed)
+        hints = ("Enter loads", "Esc begins a new one" if opening else "Esc leaves", "typing filters")
+        if not choices or not self._pick(Picker(hints, choices), picked):
+            self._screen.show(render.sessions(self._listed, current, now))
+            if opening:
+                await self._new()
+
+    def _pick(self, picker: Picker, then: Callable[[str | None], None]) -> bool:
+        shown = self._front.pick(picker)
+        self._picking = then if shown else None
+        return shown
 
     def _load_named(self, name: str) -> None:
         if name.isascii() and name.isdigit() and 1 <= int(name) <= len(self._listed):
@@ -230,6 +307,49 @@ class Interactive:
             self._fail("There is no session yet. /load SESSION_ID names one, /sessions lists them.")
         else:
             self._begin("loading", self._load(session_id))
+
+    def _set_named(self, argument: str) -> None:
+        """Obey `/set`, `/set OPTION` and `/set OPTION VALUE`."""
+        name, _, word = argument.partition(" ")
+        settings = self._client.settings
+        setting = settings.named(name)
+        if not name:
+            self._screen.show(render.settings(settings))
+        elif setting is None:
+            known = ", ".join(each.setting_id for each in settings.all) or "nothing"
+            self._fail(f"There is no option {name}; what can be set is {known}.")
+        elif word:
+            value = setting.named(word.strip())
+            if value is None:
+                self._fail(
+                    f"{name} cannot be {word}; it can be {', '.join(each.value for each in setting.values)}."
+                )
+            else:
+                self._set(setting, value)
+        elif self._questions.label is not None or not self._pick_value(setting):
+            self._screen.show(render.settings(Settings(options=(setting,))))
+
+    def _pick_value(self, setting: Setting) -> bool:
+        def picked(key: str | None) -> None:
+            if key is not None:
+                self._set(setting, key)
+
+        choices = render.setting_choices(setting)
+        here = next((place for place, each in enumerate(choices) if each.key == setting.current), 0)
+        return self._pick(Picker((f"Enter sets {setting.name}", "Esc leaves it"), choices).moved(here), picked)
+
+    def _set(self, setting: Setting, value: str) -> None:
+        async def set_it() -> None:
+            await self._client.set(setting, value)
+            now = self._client.settings.named(setting.setting_id)
+            self._say(f"{setting.name}: {setting.shown if now is None else now.shown}")
+
+        self._beside(f"setting {setting.setting_id}", set_it())
+
+    def _next_mode(self) -> None:
+        mode = self._client.settings.of(MODE)
+        if mode is not None:
+            self._set(mode, mode.next_value)
 
     def _kill(self) -> None:
         try:
@@ -243,46 +363,63 @@ class Interactive:
     def _cancel(self) -> None:
         if self._work is None or not self._work.is_turn:
             self._fail("No turn is running.")
-        elif self._cancelling is None:
+        elif not self._cancelling:
+            self._cancelling = True
             self._questions.cancel_all()
-            self._cancelling = asyncio.create_task(self._client.cancel())
-            self._screen.set_status("cancelling the turn … · Ctrl-C again leaves")
+            self._beside("cancelling the turn", self._client.cancel())
 
     def _interrupt(self) -> None:
-        if self._interrupted or self._cancelling is not None:
+        if self._interrupted or self._cancelling:
             self._leaving = True
         elif self._work is not None and self._work.is_turn:
             self._cancel()
-        elif self._keyboard.editor.text:
-            self._keyboard.editor.clear()
-        else:
+        elif not self._front.drop_typed():
             self._interrupted = True
             self._say("Ctrl-C again leaves; so do /quit and Ctrl-D.")
 
     async def _leave(self) -> None:
-        self._screen.set_status("ending the agent …")
         work = self._work
         await self._client.stop()
         if work is not None:
             work.task.cancel()
             await asyncio.wait({work.task})
+        for aside in self._asides:
+            aside.cancel()
         if self._last_session is not None:
             self._say(f"Session {self._last_session} is kept; /load {self._last_session} brings it back.")
 
-    def _help(self) -> None:
-        own = tuple(f"{name:20} {what}" for name, what in COMMANDS.items())
-        agents = self._client.view.transcript.state.commands
-        theirs = tuple(f"{'/' + name:20} {what} (the agent's)" for name, what in agents.items())
-        self._client.tell(Told(Tone.QUIET, own + theirs))
+    def _bars(self) -> Bars:
+        """What is drawn around the input now."""
+        activity: tuple[str, ...] = ()
+        if self._leaving:
+            activity = ("ending the agent …",)
+        elif self._work is not None:
+            passed = clock(self._clock() - self._work.began)
+            if self._cancelling:
+                activity = ("cancelling the turn …", passed, "Ctrl-C again leaves")
+            elif self._work.is_turn:
+                waiting = f"{len(self._waiting)} waiting" if self._waiting else ""
+                activity = ("the turn …", passed, waiting, "Ctrl-C cancels", "/kill kills the agent")
+            else:
+                activity = (f"{self._work.name} …", passed, "/kill kills the agent")
+        shown = self._client.session_id is not None
+        return Bars(activity, session_status(self._client.view.transcript.state) if shown else NO_SESSION)
+
+    def _words(self) -> Vocabulary:
+        state = self._client.view.transcript.state
+        return Vocabulary(all_commands(state.commands, self._client.settings), self._client.settings, self._cwd)
+
+    async def _sessions_to_complete(self) -> tuple[ListedSession, ...]:
+        """The sessions of this folder, asked for once a line; none while the agent cannot be asked."""
+        if self._completed is None:
+            try:
+                self._completed = await self._client.sessions()
+            except (RpcError, AgentDied, FieldError, NoSession):
+                return ()
+        return self._completed
 
     def _fail(self, sentence: str) -> None:
         self._client.tell(Told(Tone.ERROR, (sentence,)))
 
     def _say(self, line: str) -> None:
         self._screen.show(Text(render.plain(line), style="dim"))
-
-    def _draw(self) -> None:
-        question = self._questions.first
-        label = "> " if question is None else f"1-{len(question.options)}, Enter rejects: "
-        editor = self._keyboard.editor
-        self._screen.set_input(InputLine(label, editor.text, editor.cursor))

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
+from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markdown import Markdown
 from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from acp_agent.chat.agent import PARENT_META, ListedSession, PermissionQuestion
+from acp_agent.chat.forms import Field, Form
+from acp_agent.chat.picker import Choice
+from acp_agent.chat.settings import Setting, Settings
 from acp_agent.chat.transcript import Diff, Item, Message, Notice, Output, Plan, Role, ToolCall, Unknown
-from acp_agent.chat.words import Told, Tone, counted
+from acp_agent.chat.words import Told, ToldReport, Tone, ago, counted, last_load
 
 DIFF_LINES = 200
 """The most lines of one diff that are shown."""
+NARROW = 60
+"""Below so many columns labels stand before what they label, not beside it."""
+WIDEST = 100
+"""Columns of a frame, however wide the terminal is."""
 OUTPUT_LINES = 60
 """The most lines of one tool's output that are shown; the last ones are."""
 
@@ -29,8 +41,10 @@ _ESCAPES = re.compile(
     r"|\x1b[ -~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_FENCE = re.compile(r"^(`{3,})[\w-]*\n(.*?)\n\1$", re.MULTILINE | re.DOTALL)
 _SIGNS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
 _STATUS_STYLES = {"completed": "green", "failed": "bold red"}
+_BOXES = {"completed": ("[x]", "green"), "in_progress": ("[>]", "bold yellow"), "pending": ("[ ]", "")}
 _TONES = {
     Tone.INFO: ("", "green"),
     Tone.WARNING: ("Warning: ", "bold yellow"),
@@ -49,6 +63,60 @@ def told(words: Told) -> RenderableType:
     prefix, style = _TONES[words.tone]
     first, *more = (plain(line) for line in words.lines)
     return Group(Text(prefix + first, style=style), *(Text(line) for line in more))
+
+
+def report(told_report: ToldReport, *, framed: bool) -> RenderableType:
+    """A resume report: in a frame, where things are looked at; line by line, where they may be searched."""
+    prefix, style = _TONES[told_report.tone]
+    headline = Text(plain(prefix + told_report.headline), style=style)
+    rows = [(label, plain(text)) for label, text in told_report.rows]
+    if not framed:
+        return Group(headline, *(Text(f"{label}: {text}") for label, text in rows))
+    content = Group(headline, Text(), _Rows(rows)) if rows else headline
+    return _Frame(content, style)
+
+
+def listed(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Things and what is said of them, such as commands."""
+    return _Rows([(plain(label), plain(text)) for label, text in rows])
+
+
+class _Rows:
+    """Labels and what they label: beside it, or before it where there is little room."""
+
+    def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width < NARROW:
+            yield from (Text.assemble((f"{label}: ", "bold"), text, overflow="fold") for label, text in self._rows)
+            return
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        said = ""
+        for label, text in self._rows:
+            table.add_row(Text(label if label != said else ""), Text(text, overflow="fold"))
+            said = label
+        yield table
+
+
+class _Frame:
+    """Something in a frame that is not wider than can be read well."""
+
+    def __init__(self, content: RenderableType, style: str) -> None:
+        self._content = content
+        self._style = style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Panel(
+            self._content,
+            title="Session loaded",
+            title_align="left",
+            box=box.ROUNDED,
+            border_style=self._style,
+            width=min(options.max_width, WIDEST),
+        )
 
 
 def message_part(role: Role, part: str, *, first: bool) -> RenderableType:
@@ -107,7 +175,7 @@ def diff(change: Diff) -> Text:
 
 def output(result: Output) -> Text:
     """A tool's output: its last lines."""
-    lines = plain(result.text).rstrip("\n").split("\n")
+    lines = _FENCE.sub(r"\2", plain(result.text)).rstrip("\n").split("\n")
     shown = Text(style="dim")
     if len(lines) > OUTPUT_LINES:
         shown.append(f"({counted(len(lines) - OUTPUT_LINES, 'earlier line')})\n", style="italic")
@@ -115,10 +183,14 @@ def output(result: Output) -> Text:
     return shown
 
 
-def plan(entries: Plan) -> Text:
-    """A plan as a list of lines."""
-    lines = (f"{_SIGNS.get(entry.status, '?')} {plain(entry.content)}" for entry in entries.entries)
-    return Text("\n".join(("Plan:", *lines)))
+def plan(entries: Plan) -> RenderableType:
+    """A plan as a checklist."""
+    done = sum(entry.status == "completed" for entry in entries.entries)
+    lines = Table.grid(padding=(0, 1))
+    for entry in entries.entries:
+        sign, style = _BOXES.get(entry.status, ("[?]", ""))
+        lines.add_row(Text(sign, style=style), Text(plain(entry.content), style=style))
+    return Group(Text(f"Plan: {done} of {len(entries.entries)} done", style="bold"), lines)
 
 
 def notice(note: Notice) -> RenderableType:
@@ -152,17 +224,71 @@ def question(asked: PermissionQuestion) -> RenderableType:
     )
 
 
-def sessions(listed: tuple[ListedSession, ...], current: str | None) -> RenderableType:
+def field(form: Form | None, asked: Field) -> RenderableType:
+    """A field of a form with its numbered choices; with the form's own words if it is given."""
+    lines = [Text(f"The agent asks: {plain(form.message)}", style="bold yellow")] if form is not None else []
+    if form is None or asked.title != form.message:
+        lines.append(Text(plain(asked.title), style="bold"))
+    if asked.description:
+        lines.append(Text(plain(asked.description)))
+    lines += [Text(f"  {number}. {plain(name)}") for number, (_, name) in enumerate(asked.choices, start=1)]
+    if asked.default is not None:
+        lines.append(Text(f"  (default: {plain(asked.said(asked.default))})", style="dim"))
+    return Group(*lines)
+
+
+def sessions(listed: tuple[ListedSession, ...], current: str | None, now: datetime) -> RenderableType:
     """Sessions as numbered lines, the current one marked."""
     if not listed:
         return Text("No sessions in this folder.")
     lines = []
     for number, entry in enumerate(listed, start=1):
-        turns = "" if entry.turns is None else f" · {counted(entry.turns, 'turn')}"
-        when = f" · {entry.updated_at}" if entry.updated_at else ""
-        mark = " · this session" if entry.session_id == current else ""
-        lines.append(f"{number}. {entry.title or '(no title)'}{turns}{when}{mark}\n   {entry.session_id}")
-    return Text(plain("\n".join(lines)))
+        choice = session_choice(entry, current, now)
+        lines.append(f"{number}. {' · '.join((choice.name, *choice.details))}\n   {_line(entry.session_id)}")
+    return Text("\n".join(lines))
+
+
+def session_choice(entry: ListedSession, current: str | None, now: datetime) -> Choice:
+    """A session to pick: its title, when it was last used, its turns, how its last load went, who has it open."""
+    details = (
+        "this session" if entry.session_id == current else "",
+        f"open in {entry.held_by}" if entry.held_by and entry.session_id != current else "",
+        "" if entry.updated_at is None else ago(entry.updated_at, now),
+        "" if entry.turns is None else counted(entry.turns, "turn"),
+        last_load(entry.outcome, entry.reason),
+    )
+    said = tuple(_line(each) for each in details if each)
+    return Choice(entry.session_id, _line(entry.title or "(no title)"), said)
+
+
+def setting_choices(setting: Setting) -> tuple[Choice, ...]:
+    """The values of a setting, to pick one."""
+    return tuple(
+        Choice(
+            each.value,
+            _line(each.name),
+            tuple(
+                _line(said) for said in ("now" if each.value == setting.current else "", each.description) if said
+            ),
+        )
+        for each in setting.values
+    )
+
+
+def settings(known: Settings) -> RenderableType:
+    """What can be set, and to what, as lines."""
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    for setting in known.all:
+        lines.add_row(
+            Text(_line(f"/set {setting.setting_id}"), no_wrap=True),
+            Text(_line(setting.shown)),
+            Text(_line(", ".join(each.value for each in setting.values)), style="dim"),
+        )
+    return lines if known.all else Text("Nothing can be set in this session.")
+
+
+def _line(text: str) -> str:
+    return " ".join(plain(text).split())
 
 
 def _is_of_subagent(call: ToolCall) -> bool:

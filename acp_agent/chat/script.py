@@ -18,6 +18,7 @@ from acp_agent.chat import proof, render, words
 from acp_agent.chat.agent import AgentDied, PermissionQuestion
 from acp_agent.chat.client import Client
 from acp_agent.chat.fields import FieldError, JsonObject
+from acp_agent.chat.forms import Form
 from acp_agent.chat.process import AgentStartError
 from acp_agent.chat.rpc import RpcError
 from acp_agent.chat.screen import Screen
@@ -54,7 +55,7 @@ async def play(agent_command: tuple[str, ...], screen: Screen) -> int:
             screen.show(Text(f"Kept for inspection: {folder}"), gap=True)
         else:
             shutil.rmtree(folder)
-    screen.console.print(Text(line, style="bold green" if holds else "bold red"), soft_wrap=True)
+    screen.show(Text(line, style="bold green" if holds else "bold red"), wrap=False)
     return 0 if holds else 1
 
 
@@ -85,7 +86,7 @@ class _Script:
             (*agent_command, "--data-dir", str(folder / "data")),
             self._workspace,
             screen,
-            ask=self._allow_once,
+            answers=self,
             on_update=self._count_piece,
         )
         self._asked = 0
@@ -173,11 +174,17 @@ class _Script:
         self._say(f"Served by process {self._client.agent.pid}.")
         return report
 
-    async def _allow_once(self, question: PermissionQuestion) -> str | None:
+    async def ask(self, question: PermissionQuestion) -> str | None:
+        """Part of `Answers`: once, it may."""
+        self._screen.show(render.question(question), gap=True)
         self._questions += 1
         option_id = question.first_of("allow_once")
         self._say("Answered: no “allow once” on offer" if option_id is None else "Answered: allow once")
         return option_id
+
+    async def fill_in(self, form: Form) -> JsonObject:
+        """Part of `Answers`: the script's prompts bring no forms."""
+        return {"action": "decline"}
 
     def _count_piece(self, update: JsonObject) -> None:
         if update.get("sessionUpdate") == Role.AGENT:

@@ -9,7 +9,7 @@ send only its last state. `Transcript` folds both to the same items, so they can
   message", acp-facts 1.5);
 - a tool call is one item for its `toolCallId`; a change replaces the fields that it names, a list as a whole;
 - a plan is one item a session, replaced as a whole; every notice is an item of its own;
-- session info, commands and usage are state of the session, not items.
+- session info, commands, usage, modes and config options are state of the session, not items.
 
 Items keep the order in which they first appeared.
 """
@@ -29,6 +29,7 @@ from acp_agent.chat.fields import (
     text,
     text_or_none,
 )
+from acp_agent.chat.settings import Settings
 
 
 class Role(StrEnum):
@@ -131,6 +132,7 @@ class SessionState:
     commands: dict[str, str] = field(default_factory=dict)
     tokens_used: int | None = None
     tokens_size: int | None = None
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,15 @@ class Change:
     added: str = ""
 
 
-# Selectors of the session (mode, model); this client offers neither, so it has nothing to keep of them.
-_UNUSED_STATE = frozenset({"current_mode_update", "config_option_update"})
+_STATE = frozenset(
+    {
+        "session_info_update",
+        "available_commands_update",
+        "usage_update",
+        "current_mode_update",
+        "config_option_update",
+    }
+)
 
 
 def block_text(block: JsonObject) -> str:
@@ -186,8 +195,12 @@ class Transcript:
         return entry.message() if isinstance(entry, _MessageParts) else entry
 
     def prompted(self, prompt: str) -> Change:
-        """Record what the user asked; agents do not send a live prompt back (client-facts 5)."""
+        """Record what the user asked, as it was typed; agents do not send a live prompt back (client-facts 5)."""
         return self._open(Role.USER, None, {"type": "text", "text": prompt}, prompt)
+
+    def set(self, settings: Settings) -> None:
+        """Record what the session is set to, as an answer of the agent tells it."""
+        self.state = replace(self.state, settings=settings)
 
     def apply(self, update: JsonObject) -> Change | None:
         """Fold one update in; returns what changed, or None when only the session's state did.
@@ -265,7 +278,11 @@ class Transcript:
                 tokens_used=integer_or_none(update, "used"),
                 tokens_size=integer_or_none(update, "size"),
             )
-        return kind in _UNUSED_STATE | {"session_info_update", "available_commands_update", "usage_update"}
+        elif kind == "current_mode_update":
+            self.set(self.state.settings.with_mode(text(update, "currentModeId")))
+        elif kind == "config_option_update":
+            self.set(self.state.settings.with_answer({"configOptions": update.get("configOptions")}))
+        return kind in _STATE
 
     def _put(self, place: tuple[str, str], item: ToolCall | Plan) -> Change:
         if place in self._places:

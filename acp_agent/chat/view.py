@@ -1,7 +1,7 @@
 """Shows a session's updates as they come: finished pieces once into the scrollback, the rest in the region.
 
-A message is printed block by block as its blocks are finished; a tool call when it has reached an end. Live and
-replayed updates take the same way.
+A message is printed block by block as its blocks are finished; a tool call when it has reached an end; the plan,
+of which there is one, when the turn has. Live and replayed updates take the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from acp_agent.chat.agent import RESUME_META
 from acp_agent.chat.blocks import split_finished
 from acp_agent.chat.fields import JsonObject
 from acp_agent.chat.screen import Screen
-from acp_agent.chat.transcript import Change, Item, Notice, Role, ToolCall, Transcript
+from acp_agent.chat.transcript import Change, Item, Notice, Plan, Role, ToolCall, Transcript
 
 
 class View:
@@ -35,6 +35,9 @@ class View:
         self._message: _OpenMessage | None = None
         self._running: dict[int, float | None] = {}
         self._printed: dict[int, ToolCall] = {}
+        self._asked: dict[str, ToolCall] = {}
+        self._plan: Plan | None = None
+        self._printed_plan: Plan | None = None
         self._after_tool_line = False
         screen.set_tail(self._tail)
 
@@ -49,11 +52,19 @@ class View:
         if change is not None:
             self._show(change)
 
+    def asked(self, call: ToolCall) -> None:
+        """Learn that a question has shown this call: its content need not be shown again if it stays the same."""
+        self._asked[call.tool_call_id] = call
+
     def flush(self) -> None:
         """Print what is unfinished as it is: a turn or a replay has ended."""
         self._close_message()
         for index in tuple(self._running):
             self._print_tool_call(index)
+        if self._plan is not None and self._plan != self._printed_plan:
+            self._print(render.plan(self._plan))
+            self._printed_plan = self._plan
+        self._plan = None
         self._screen.redraw_soon()
 
     def _show(self, change: Change) -> None:
@@ -86,6 +97,9 @@ class View:
     def _take(self, index: int, item: Item) -> None:
         if isinstance(item, Notice) and self.replaying and RESUME_META in item.meta:
             return
+        if isinstance(item, Plan):
+            self._plan = item
+            return
         if not isinstance(item, ToolCall):
             self._print(render.item(item))
             return
@@ -103,7 +117,8 @@ class View:
             return
         seconds = self._clock() - began if not self.replaying and call.finished and began is not None else None
         self._printed[index] = call
-        body = render.tool_content(call)
+        asked = self._asked.get(call.tool_call_id)
+        body = () if asked is not None and asked.content == call.content else render.tool_content(call)
         self._print(render.tool_line(call, seconds), *body, gap=bool(body) or not self._after_tool_line)
         self._after_tool_line = not body
 
@@ -120,6 +135,9 @@ class View:
             call = self.transcript.item(index)
             if isinstance(call, ToolCall):
                 yield render.tool_line(call, None)
+        if self._plan is not None:
+            yield Text()
+            yield render.plan(self._plan)
 
 
 class _OpenMessage:

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from acp_agent.chat.agent import Agent, AgentDied, PermissionQuestion
+from acp_agent.chat.attachments import Content
 from acp_agent.chat.fields import FieldError, JsonObject
+from acp_agent.chat.forms import Form
 from acp_agent.chat.process import AgentStartError, Spawn
 from acp_agent.chat.rpc import RpcError
 from acp_agent.config import ENVIRONMENT_PREFIX
@@ -100,13 +102,13 @@ async def _turns(folder: Path, spawn: Spawn) -> str:
             with _timed("start", times):
                 agents.append(await Agent.start((*command, "--offline"), workspace, listener, spawn=spawn))
             with _timed("turn", times):
-                session_id = await agents[-1].new_session(workspace)
+                session_id = (await agents[-1].new_session(workspace)).session_id
                 await _turn(agents[-1], session_id)
             agents[-1].kill()
             await agents[-1].ended()
             with _timed("load", times):
                 agents.append(await Agent.start((*command, "--offline"), workspace, listener, spawn=spawn))
-                report = await agents[-1].load_session(session_id, workspace)
+                report = (await agents[-1].load_session(session_id, workspace)).report
             if report is None or report.turns_in_context != 1:
                 raise _Wrong(f"after a kill the report says {report.summary if report else 'nothing'}")
             listener.text = ""
@@ -125,7 +127,7 @@ async def _turns(folder: Path, spawn: Spawn) -> str:
 
 
 async def _turn(agent: Agent, session_id: str) -> None:
-    end = await agent.prompt(session_id, "This is a check.")
+    end = await agent.prompt(session_id, Content.of_text("This is a check."))
     if end.stop_reason != "end_turn":
         raise _Wrong(f"the turn ended with {end.stop_reason}")
     if end.checkpoint is None or not end.checkpoint.durable:
@@ -149,6 +151,10 @@ class Hearing:
     async def asked(self, question: PermissionQuestion) -> str | None:
         """Part of `acp_agent.chat.agent.Listener`."""
         return None
+
+    async def given(self, form: Form) -> JsonObject:
+        """Part of `acp_agent.chat.agent.Listener`."""
+        return {"action": "decline"}
 
     def complained(self, complaint: str) -> None:
         """Part of `acp_agent.chat.agent.Listener`."""

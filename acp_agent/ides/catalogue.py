@@ -103,8 +103,7 @@ IDES: Final = (
         traces=_jetbrains_traces,
         container="agent_servers",
         next_steps=(
-            "In the IDE, open AI Chat and choose {name} where agents are chosen. It shows up without a restart;"
-            " if it does not, restart the IDE.",
+            "Open AI Chat and choose {name} where agents are chosen. Restart the IDE if it is not there.",
         ),
     ),
     Ide(

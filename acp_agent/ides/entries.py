@@ -108,8 +108,8 @@ def taken(ide: Ide, document: Document, name: str, *, force: bool) -> str:
         NotOurs: it starts something else, and is not to be forced.
         NotEdited: there is none, or the settings cannot be edited.
     """
-    entry = next((entry for entry in read(ide, document) if entry.name == name), None)
-    if entry is not None and not entry.ours and not force:
+    there = document.at(*path(ide, name))
+    if there is not None and not force and not Entry(name, _command(plain(there))).ours:
         raise NotOurs(f"{name!r} is the name of another agent in {ide.title}.")
     return document.without(path(ide, name))
 

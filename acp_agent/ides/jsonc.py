@@ -211,9 +211,10 @@ class Document:
         before = self._tokens[member.token - 1]
         after = next(token for token in self._tokens if token.index >= member.end)
         start = self._after_comments(before, self._tokens[member.token])
+        comment = self._last_comment(before, self._tokens[member.token])
         rest = self.text[after.end if after.type == "COMMA" else member.end :].lstrip(" \t\r")
-        if "//" in self.text[before.end : start] and not rest.startswith("\n"):
-            start = member.start  # what follows on the line must not get into a comment before it
+        if comment and comment.type == "LINE_COMMENT" and not rest.startswith("\n"):
+            start = member.start  # what follows on the line must not get into the comment before it
         splices = [_Splice(start, member.end, "")]
         if after.type == "COMMA":
             splices.append(_Splice(after.index, after.end, ""))
@@ -283,13 +284,17 @@ class Document:
                 return number
             number += 1
 
+    def _last_comment(self, first: JSON5Token, last: JSON5Token) -> JSON5Token | None:
+        between = [t for t in self._all if first.end <= t.index < last.index and t.type in _COMMENTS]
+        return between[-1] if between else None
+
     def _after_comments(self, first: JSON5Token, last: JSON5Token) -> int:
         """Where the last comment between two tokens ends, or the first token if there is none."""
-        between = [t for t in self._all if first.end <= t.index < last.index and t.type in _COMMENTS]
-        if not between:
+        comment = self._last_comment(first, last)
+        if comment is None:
             return first.end
         # To the lexer the first half of a line end of two characters is a part of a line comment.
-        return between[-1].end - (between[-1].type == "LINE_COMMENT" and between[-1].value.endswith("\r"))
+        return comment.end - (comment.type == "LINE_COMMENT" and comment.value.endswith("\r"))
 
     def _comments_in(self, braces: _Braces) -> bool:
         start, end = self._tokens[braces.opening].index, self._tokens[braces.closing].index
@@ -350,7 +355,9 @@ def plain(value: Value) -> JsonValue:
     if isinstance(value, list):
         return [plain(inner) for inner in value]
     if isinstance(value, Number):
-        return float(value.text)
+        # Python turns no text into a number of more digits than this.
+        number: int | float = json.loads(value.text) if len(value.text) < 4300 else float(value.text)
+        return number
     return value
 
 

@@ -6,8 +6,23 @@ and lets nobody ask when a pipe is ready.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+_CHUNK: Final = 64 * 1024
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, _CHUNK)
+    except OSError:  # a terminal that is gone
+        return b""
+
 
 if sys.platform == "win32":
     import msvcrt
@@ -34,6 +49,31 @@ if sys.platform == "win32":
         """
         return os.pipe()
 
+    @contextmanager
+    def read(loop: asyncio.AbstractEventLoop, fd: int, take: Callable[[bytes], None]) -> Iterator[None]:
+        """Within the block, call `take` on the loop with what comes, and with nothing at its end.
+
+        Here a thread reads, which waits for what comes next even after the block.
+        """
+
+        def run() -> None:
+            data = b"more"
+            while data:
+                data = _read(fd)
+                with suppress(RuntimeError):  # the loop is gone
+                    loop.call_soon_threadsafe(tell, data)
+
+        def tell(data: bytes) -> None:
+            if wanted:
+                take(data)
+
+        wanted = [True]
+        threading.Thread(target=run, name="reading", daemon=True).start()
+        try:
+            yield
+        finally:
+            wanted.clear()
+
     def wait_readable(fd: int) -> None:
         """Wait before reading from a descriptor that just had nothing and does not block."""
         time.sleep(_POLL_SECONDS)
@@ -56,6 +96,22 @@ else:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         return reading, writing
+
+    @contextmanager
+    def read(loop: asyncio.AbstractEventLoop, fd: int, take: Callable[[bytes], None]) -> Iterator[None]:
+        """Within the block, call `take` on the loop with what comes, and with nothing at its end."""
+
+        def ready() -> None:
+            data = _read(fd)
+            if not data:
+                loop.remove_reader(fd)
+            take(data)
+
+        loop.add_reader(fd, ready)
+        try:
+            yield
+        finally:
+            loop.remove_reader(fd)
 
     def wait_readable(fd: int) -> None:
         """Wait until a descriptor that does not block has something to read."""

@@ -39,6 +39,11 @@ def configuration() -> Path:
     return platformdirs.user_config_path(_NAME, appauthor=False)
 
 
+def state() -> Path:
+    """Where what was typed in the terminal client is kept."""
+    return platformdirs.user_state_path(_NAME, appauthor=False)
+
+
 def runtime() -> Path:
     """Where files are that hold secrets and are removed when they have been used."""
     with warnings.catch_warnings():

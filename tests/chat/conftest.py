@@ -3,7 +3,9 @@
 import asyncio
 import io
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +19,15 @@ from acp_agent.chat.fields import JsonObject
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+# Times are told in the time of the machine.
+os.environ["TZ"] = "UTC"
+time.tzset()
+
 Step = tuple[str, *tuple[object, ...]]
+
+
+SECONDS = 60
+"""How long something is waited for before a test fails."""
 
 
 class Output(io.StringIO):
@@ -33,7 +43,7 @@ class Output(io.StringIO):
 
     async def until(self, holds: Callable[[str], bool]) -> None:
         """Wait until `holds` is true of all that has been written."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SECONDS):
             while not holds(self.getvalue()):
                 self._written.clear()
                 await self._written.wait()

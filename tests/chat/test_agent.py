@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from acp_agent.chat.agent import Agent, AgentDied, ListedSession, PermissionQuestion, TurnFailed
+from acp_agent.chat.attachments import Content
 from acp_agent.chat.fields import FieldError, JsonObject
+from acp_agent.chat.forms import Form
 from acp_agent.chat.process import AgentStartError
 from acp_agent.chat.rpc import RpcError
 from tests.chat.conftest import MakeBook, Step
@@ -25,6 +27,7 @@ REPORT: JsonObject = {
     "turnsLost": 0,
 }
 CHECKPOINT: JsonObject = {"turn": 1, "steps": 2, "at": "2026-11-22T10:00:00Z", "durable": True, "ms": 3.5}
+LISTED: JsonObject = {"turns": 2, "outcome": "resumed", "reason": "verified", "heldBy": "Zed"}
 CHUNK: JsonObject = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "hi"}}
 QUESTION: JsonObject = {
     "sessionId": "s-1",
@@ -43,6 +46,7 @@ class Recorder:
         self.updates: list[tuple[str, JsonObject]] = []
         self.questions: list[PermissionQuestion] = []
         self.complaints: list[str] = []
+        self.forms: list[Form] = []
         self.spoken_to = asyncio.Event()
         self._answer = answer
 
@@ -56,6 +60,10 @@ class Recorder:
         self.questions.append(question)
         self.spoken_to.set()
         return self._answer
+
+    async def given(self, form: Form) -> JsonObject:
+        self.forms.append(form)
+        return {"action": "decline"}
 
     def complained(self, complaint: str) -> None:
         self.complaints.append(complaint)
@@ -79,8 +87,8 @@ def test_a_session_from_its_beginning_to_its_end(book: MakeBook, tmp_path: Path)
 
     async def talk() -> None:
         agent = await Agent.start(agents_book.command, tmp_path, recorder)
-        assert await agent.new_session(tmp_path) == "s-1"
-        turn = asyncio.create_task(agent.prompt("s-1", "hello"))
+        assert (await agent.new_session(tmp_path)).session_id == "s-1"
+        turn = asyncio.create_task(agent.prompt("s-1", Content.of_text("hello")))
         while not recorder.questions:
             await recorder.spoken_to.wait()
             recorder.spoken_to.clear()
@@ -99,7 +107,7 @@ def test_a_session_from_its_beginning_to_its_end(book: MakeBook, tmp_path: Path)
     sent = agents_book.received
     assert sent[0]["params"] == {
         "protocolVersion": 1,
-        "clientCapabilities": {"session": {"notices": {}}},
+        "clientCapabilities": {"session": {"notices": {}}, "elicitation": {"form": {}}},
         "clientInfo": {"name": "acp-agent-chat", "version": "0.1.0"},
     }
     assert sent[2]["params"] == {"sessionId": "s-1", "prompt": [{"type": "text", "text": "hello"}]}
@@ -116,7 +124,7 @@ def test_loading_gives_the_report_after_the_replay(book: MakeBook, tmp_path: Pat
 
     async def talk() -> None:
         agent = await Agent.start(agents_book.command, tmp_path, recorder)
-        report = await agent.load_session("s-1", tmp_path)
+        report = (await agent.load_session("s-1", tmp_path)).report
         assert len(recorder.updates) == 500
         assert report is not None
         assert report.turns_in_context == 1
@@ -144,7 +152,7 @@ def test_a_missing_or_unreadable_report_is_no_report(
 
     async def talk() -> None:
         agent = await Agent.start(agents_book.command, tmp_path, recorder)
-        assert await agent.load_session("s-1", tmp_path) is None
+        assert (await agent.load_session("s-1", tmp_path)).report is None
         await agent.stop()
 
     asyncio.run(talk())
@@ -158,11 +166,7 @@ def test_all_pages_of_the_sessions_are_listed(book: MakeBook, tmp_path: Path) ->
         ("await", "session/list"),
         (
             "result",
-            {
-                "sessions": [
-                    {"sessionId": "b", "cwd": "/w", "title": "B", "_meta": {"acp-agent/session": {"turns": 2}}}
-                ]
-            },
+            {"sessions": [{"sessionId": "b", "cwd": "/w", "title": "B", "_meta": {"acp-agent/session": LISTED}}]},
         ),
     )
 
@@ -173,8 +177,8 @@ def test_all_pages_of_the_sessions_are_listed(book: MakeBook, tmp_path: Path) ->
         return listed
 
     assert asyncio.run(talk()) == (
-        ListedSession("a", "/w", None, None, None),
-        ListedSession("b", "/w", "B", None, 2),
+        ListedSession("a", "/w"),
+        ListedSession("b", "/w", "B", None, 2, "resumed", "verified", "Zed"),
     )
     assert [message["params"] for message in agents_book.received[1:]] == [
         {"cwd": str(tmp_path)},
@@ -210,7 +214,7 @@ def test_a_bad_line_is_told_and_nothing_else_is_lost(book: MakeBook, tmp_path: P
 
     async def talk() -> None:
         agent = await Agent.start(agents_book.command, tmp_path, recorder)
-        assert await agent.new_session(tmp_path) == "s-1"
+        assert (await agent.new_session(tmp_path)).session_id == "s-1"
         await agent.stop()
 
     asyncio.run(talk())
@@ -228,7 +232,7 @@ def test_a_line_that_is_too_long_is_told_and_skipped(
 
     async def talk() -> None:
         agent = await Agent.start(agents_book.command, tmp_path, recorder)
-        assert await agent.new_session(tmp_path) == "s-1"
+        assert (await agent.new_session(tmp_path)).session_id == "s-1"
         await agent.stop()
 
     asyncio.run(talk())
@@ -343,7 +347,7 @@ def test_a_failed_turn_tells_what_was_saved(book: MakeBook, tmp_path: Path) -> N
     async def talk() -> TurnFailed:
         agent = await Agent.start(agents_book.command, tmp_path, Recorder())
         with pytest.raises(TurnFailed) as failed:
-            await agent.prompt("s-1", "hello")
+            await agent.prompt("s-1", Content.of_text("hello"))
         await agent.stop()
         return failed.value
 
@@ -373,7 +377,7 @@ def test_a_death_fails_what_was_asked_and_keeps_the_last_words(
             await agent.new_session(tmp_path)
         assert died.value.ending.cause == cause
         assert died.value.ending.last_words == (*(f"line {number}" for number in range(81, 100)), "the end")
-        for call in (agent.prompt("s-1", "x"), agent.cancel("s-1")):
+        for call in (agent.prompt("s-1", Content.of_text("x")), agent.cancel("s-1")):
             with pytest.raises(AgentDied):
                 await call
         assert await agent.stop() == died.value.ending

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import termios
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from acp_agent.chat.fields import JsonObject
-from acp_agent.chat.interactive import Interactive
+from acp_agent.chat.interactive import Interactive, Start
+from acp_agent.chat.lines import Lines
 from acp_agent.chat.screen import Screen
 from tests.chat.conftest import Book, MakeBook, Output, Step
 
@@ -74,7 +74,9 @@ class Talk:
         """Wait until `holds` is true of all that was shown; fails if the client ends before."""
         waiting = asyncio.create_task(self.output.until(holds))
         await asyncio.wait({waiting, self.client}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
+        if waiting.done():
+            waiting.result()
+        else:
             waiting.cancel()
             assert holds(self.output.getvalue()), self.output.getvalue()
 
@@ -84,12 +86,11 @@ class Talk:
 
 
 @asynccontextmanager
-async def piped(book: Book, folder: Path, session_id: str | None = None) -> AsyncIterator[Talk]:
+async def piped(book: Book, folder: Path, start: str | Start = Start.NEW) -> AsyncIterator[Talk]:
     output = Output()
-    screen = Screen(Console(file=output, width=100, highlight=False), region=False)
     reading, writing = os.pipe()
-    chat = Interactive(book.command, folder, screen, fd=reading, keys=False)
-    client = asyncio.create_task(chat.run(session_id))
+    front = Lines(Screen(Console(file=output, width=100, highlight=False)), reading)
+    client = asyncio.create_task(Interactive(book.command, folder, front).run(start))
     try:
         yield Talk(output, writing, client)
         os.close(writing)
@@ -101,12 +102,15 @@ async def piped(book: Book, folder: Path, session_id: str | None = None) -> Asyn
 
 
 def run(
-    book: Book, folder: Path, script: Callable[[Talk], Coroutine[None, None, None]], session_id: str | None = None
+    book: Book,
+    folder: Path,
+    script: Callable[[Talk], Coroutine[None, None, None]],
+    start: str | Start = Start.NEW,
 ) -> tuple[int, str]:
     """Let `script` use a client over pipes; returns the exit status and all that was shown."""
 
     async def talk() -> tuple[int, str]:
-        async with piped(book, folder, session_id) as talking:
+        async with piped(book, folder, start) as talking:
             await script(talking)
         return talking.client.result(), "\n".join(line.rstrip() for line in talking.output.getvalue().splitlines())
 
@@ -376,39 +380,3 @@ def test_a_session_named_at_the_start_is_loaded(book: MakeBook, tmp_path: Path) 
         await talk.shows("The agent did not say what the model remembers.")
 
     assert run(agents_book, tmp_path, script, "s-9")[0] == 0
-
-
-def test_at_a_terminal(book: MakeBook, tmp_path: Path) -> None:
-    agents_book = book(*NEW, ("await", "session/prompt"), message("Fine."), done())
-    terminal, fd = os.openpty()
-    before = termios.tcgetattr(fd)
-
-    async def talk() -> None:
-        output = Output()
-        console = Console(
-            file=output, width=60, height=20, force_terminal=True, color_system=None, highlight=False
-        )
-        chat = Interactive(agents_book.command, tmp_path, Screen(console, region=True), fd=fd, keys=True)
-        talking = Talk(output, terminal, asyncio.create_task(chat.run(None)))
-        await talking.shows("session s-1")
-        talking.type("hallo\x1b[D\x1b[D\x1b[D\x1b[D\x7f")
-        await talking.shows("allo")
-        talking.type("h\x1b[3~e\r")
-        await talking.shows("turn 1 saved")
-        talking.type("typed and then dropped")
-        await talking.shows("typed and then dropped")
-        os.kill(os.getpid(), signal.SIGINT)
-        await talking.until(lambda shown: shown.endswith(">  "))
-        talking.type("\x04")
-        async with asyncio.timeout(60):
-            assert await talking.client == 0
-        shown = output.getvalue()
-        assert shown.count("\x1b[?2004h") == shown.count("\x1b[?2004l") == 1  # bracketed paste
-        assert shown.rindex("\x1b[?25l") < shown.rindex("\x1b[?25h")  # the cursor
-
-    asyncio.run(talk())
-    assert termios.tcgetattr(fd) == before
-    os.close(fd)
-    os.close(terminal)
-    prompts = [m["params"] for m in agents_book.received if m.get("method") == "session/prompt"]
-    assert prompts == [{"sessionId": "s-1", "prompt": [{"type": "text", "text": "hello"}]}]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -88,11 +89,12 @@ def test_a_question(snapshot: SnapshotAssertion) -> None:
 
 def test_sessions(snapshot: SnapshotAssertion) -> None:
     listed = (
-        ListedSession("s-1", "/w", "Herons", "2026-11-22T10:00:00Z", 3),
-        ListedSession("s-2", "/w", None, None, None),
+        ListedSession("s-1", "/w", "Herons", "2026-11-22T10:00:00Z", 3, "recovered", "corrupt", "Zed (process 7)"),
+        ListedSession("s-2", "/w", None, "2026-11-22T11:59:00Z", 1, "resumed", "interrupted"),
+        ListedSession("s-3", "/w"),
     )
-    assert drawn(render.sessions(listed, "s-2")) == snapshot
-    assert drawn(render.sessions((), None)) == "No sessions in this folder."
+    assert drawn(render.sessions(listed, "s-3", NOW), width=80) == snapshot
+    assert drawn(render.sessions((), None, NOW)) == "No sessions in this folder."
 
 
 def test_tones_differ_without_colour() -> None:
@@ -118,6 +120,7 @@ def test_how_long_a_tool_took_is_shown_when_it_is_known() -> None:
     assert drawn(render.tool_line(EDIT, None)) == "✓ Edit notes.txt (edit) · completed"
 
 
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOSTILE = st.text(
     st.sampled_from("a\x1b[];?m0128Hl\x07\x9b\x08\r\x00\\\n\t<`*_ ") | st.characters(categories=["Cc"]),
     max_size=40,
@@ -136,7 +139,7 @@ def test_nothing_that_a_terminal_obeys_gets_through(text: str) -> None:
     options = (PermissionOption(text, text, text),)
     shown = [render.item(item) for item in items]
     shown.append(render.question(PermissionQuestion(text, call(text, text, text), options)))
-    shown.append(render.sessions((ListedSession(text, text, text, text, 1),), None))
+    shown.append(render.sessions((ListedSession(text, text, text, text, 1, text, text, text),), None, NOW))
     shown.append(render.told(Told(Tone.ERROR, (text, text))))
     for renderable in shown:
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", drawn(renderable))

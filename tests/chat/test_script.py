@@ -72,7 +72,7 @@ def played(book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     output = Output()
-    assert asyncio.run(play(book.command, Screen(Console(file=output, width=100), region=False))) == 1
+    assert asyncio.run(play(book.command, Screen(Console(file=output, width=100)))) == 1
     return output.getvalue().splitlines()[-1], list(temporary.iterdir())
 
 

@@ -1,7 +1,5 @@
-"""What is printed does not depend on how the updates were cut, and the region never outgrows the terminal."""
+"""What is printed does not depend on how the updates were cut."""
 
-import asyncio
-import re
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -9,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from rich.text import Text
 
 from acp_agent.chat.fields import FieldError, JsonObject
-from acp_agent.chat.screen import InputLine, Screen
+from acp_agent.chat.screen import Screen
+from acp_agent.chat.transcript import read_tool_call
 from acp_agent.chat.view import View
 from tests.chat.conftest import Output
 from tests.chat.test_blocks import DOCUMENTS
@@ -28,7 +26,7 @@ def call(status: str, call_id: str = "c") -> JsonObject:
 
 def printed(updates: Iterable[JsonObject], *, replaying: bool = False, times: Iterable[float] = ()) -> list[str]:
     output = Output()
-    screen = Screen(Console(file=output, width=60, highlight=False), region=False)
+    screen = Screen(Console(file=output, width=60, highlight=False))
     view = View(screen, replaying=replaying, clock=iter(times).__next__)
     for update in updates:
         view.update(update)
@@ -84,43 +82,29 @@ def test_the_report_is_not_told_twice_during_a_load() -> None:
 
 def test_an_unreadable_update_shows_nothing() -> None:
     output = Output()
-    view = View(Screen(Console(file=output), region=False), replaying=False)
+    view = View(Screen(Console(file=output)), replaying=False)
     with pytest.raises(FieldError):
         view.update({"sessionUpdate": "agent_message_chunk"})
     view.flush()
     assert output.getvalue() == ""
 
 
-@given(st.integers(2, 30), st.integers(0, 60), st.integers(0, 200), st.booleans())
-def test_the_region_is_never_higher_than_the_terminal(height: int, tail: int, typed: int, busy: bool) -> None:
-    async def draw() -> list[str]:
-        output = Output()
-        console = Console(file=output, width=20, height=height, force_terminal=True, color_system=None)
-        with Screen(console, region=True) as screen:
-            screen.set_tail(lambda: [Text(f"line {number}") for number in range(tail)])
-            screen.set_status("busy" if busy else "")
-            before = len(output.getvalue())
-            screen.set_input(InputLine("> ", "x" * typed, typed))
-            return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", output.getvalue()[before:]).split("\n")
-
-    drawn = asyncio.run(draw())
-    assert len(drawn) < height or len(drawn) == 1
-    assert drawn[-1].startswith((">", "x")) or drawn[-1].isspace()
-    typed_lines = -(-(typed + 3) // 20) + 1
-    if tail and height > typed_lines + 3:
-        assert f"line {tail - 1}" in drawn
+def plan(*statuses: str) -> JsonObject:
+    return {"sessionUpdate": "plan", "entries": [{"content": each, "status": each} for each in statuses]}
 
 
-def test_what_is_finished_is_printed_above_the_region_once() -> None:
-    async def draw() -> str:
-        output = Output()
-        console = Console(file=output, width=20, height=10, force_terminal=True, color_system=None)
-        with Screen(console, region=True) as screen:
-            view = View(screen, replaying=False)
-            view.update(chunk("done\n\nto come"))
-            view.update(chunk("\n\n"))
-            view.flush()
-            screen.redraw()
-        return output.getvalue()
+def test_a_plan_is_printed_as_it_stands_at_the_end() -> None:
+    updates = [plan("pending", "pending"), chunk("Working."), plan("completed", "in_progress")]
+    assert printed(updates) == ["Working.", "Plan: 1 of 2 done", "[x] completed", "[>] in_progress"]
 
-    assert asyncio.run(draw()).count("done") == 1
+
+def test_what_a_question_has_shown_of_a_call_is_not_shown_again() -> None:
+    edit: JsonObject = {**call("pending"), "content": [{"type": "diff", "path": "/a", "newText": "new"}]}
+    output = Output()
+    view = View(Screen(Console(file=output, width=60)), replaying=True)
+    view.asked(read_tool_call("c", edit))
+    view.update(edit)
+    view.update(call("completed"))
+    assert output.getvalue().strip() == "✓ c (other) · completed"
+    view.update({**call("failed"), "content": [{"type": "diff", "path": "/a", "newText": "other"}]})
+    assert "+other" in output.getvalue()

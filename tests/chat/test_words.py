@@ -9,6 +9,7 @@ from acp_agent.chat.process import Ending
 from acp_agent.chat.rpc import RpcError
 from acp_agent.chat.words import (
     Told,
+    ToldReport,
     Tone,
     checkpoint_in_words,
     counted,
@@ -63,7 +64,7 @@ def possible_reports() -> list[ResumeReport]:
 
 @pytest.mark.parametrize("case", possible_reports(), ids=lambda case: f"{case.outcome}-{case.reason}-{case.turns}")
 def test_every_outcome_and_reason(case: ResumeReport, snapshot: SnapshotAssertion) -> None:
-    assert _shown(resume_in_words(case)) == snapshot
+    assert _told(resume_in_words(case)) == snapshot
 
 
 def test_everything_that_a_report_can_hold(snapshot: SnapshotAssertion) -> None:
@@ -87,7 +88,7 @@ def test_everything_that_a_report_can_hold(snapshot: SnapshotAssertion) -> None:
         orphans=(Orphan(pid=4711, command="make test"),),
         moved_aside="/data/aside",
     )
-    assert _shown(resume_in_words(full)) == snapshot
+    assert _told(resume_in_words(full)) == snapshot
 
 
 def test_a_loss_is_never_told_quietly() -> None:
@@ -138,6 +139,10 @@ def test_endings(ending: Ending, session_id: str | None, killed_here: bool, snap
 
 def test_counting() -> None:
     assert [counted(number, "turn") for number in (0, 1, 2)] == ["0 turns", "1 turn", "2 turns"]
+
+
+def _told(told: ToldReport) -> str:
+    return "\n".join((f"[{told.tone}] {told.headline}", *(f"{label}: {text}" for label, text in told.rows)))
 
 
 def _shown(told: Told) -> str:

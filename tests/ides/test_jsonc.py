@@ -45,7 +45,7 @@ def with_entry(value: JsonValue) -> JsonValue:
     return {**root, "agent_servers": {**(servers if isinstance(servers, dict) else {}), "Antigravity": ENTRY}}
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(texts())
 def test_an_entry_is_added_and_what_was_there_comes_back_to_the_byte(given: Text) -> None:
     assert plain(Document(given.text).value) == given.value
@@ -61,7 +61,7 @@ def test_an_entry_is_added_and_what_was_there_comes_back_to_the_byte(given: Text
         assert Document(new).without(PATH) == given.text
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(texts().filter(lambda given: bool(given.value)), st.data())
 def test_any_member_is_replaced_or_removed_and_the_rest_stays(given: Text, data: st.DataObject) -> None:
     assert isinstance(given.value, dict)
@@ -72,7 +72,7 @@ def test_any_member_is_replaced_or_removed_and_the_rest_stays(given: Text, data:
     assert plain(Document(removed).value) == {name: value for name, value in given.value.items() if name != key}
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(texts(), st.data())
 def test_a_damaged_text_is_edited_rightly_or_refused(given: Text, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(given.text)))

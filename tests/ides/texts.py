@@ -63,7 +63,7 @@ def texts(draw: st.DrawFn) -> Text:
     def gap() -> str:
         return "".join(draw(st.lists(st.one_of(blanks, blanks, comments), max_size=3)))
 
-    def written(value: JsonValue, indent: str, tidy: bool) -> str:
+    def written(value: JsonValue, indent: str, *, tidy: bool) -> str:
         if not isinstance(value, dict | list):
             return json.dumps(value, ensure_ascii=draw(st.booleans()))
         opening, closing = "{}" if isinstance(value, dict) else "[]"
@@ -72,7 +72,7 @@ def texts(draw: st.DrawFn) -> Text:
         items = [*value.items()] if isinstance(value, dict) else [(None, item) for item in value]
         for key, item in items:
             name = "" if key is None else f"{json.dumps(key)}{gap()}:{gap() or ' '}"
-            pieces.append(f"{gap()}{inner}{name}{written(item, indent + unit, tidy)}{gap()}")
+            pieces.append(f"{gap()}{inner}{name}{written(item, indent + unit, tidy=tidy)}{gap()}")
         trailing = "," if draw(st.booleans()) and pieces else ""
         end = f"{newline}{indent}" if tidy and pieces else ""
         return f"{opening}{','.join(pieces) or gap()}{trailing}{gap() if pieces else ''}{end}{closing}"
@@ -82,4 +82,4 @@ def texts(draw: st.DrawFn) -> Text:
         end = draw(st.sampled_from(["", "// the end", " "]))
         return Text(f"{bom}{gap()}{end}", None)
     root = draw(roots())
-    return Text(f"{bom}{gap()}{written(root, '', draw(st.booleans()))}{gap()}", root)
+    return Text(f"{bom}{gap()}{written(root, '', tidy=draw(st.booleans()))}{gap()}", root)

@@ -88,6 +88,36 @@ def test_what_does_not_block_is_waited_for(system: str) -> None:
     os.close(writing)
 
 
+def test_what_comes_is_read_beside_other_work(system: str) -> None:
+    module = branch(descriptors, system)
+    reading, writing = os.pipe()
+    unread, unwritten = os.pipe()
+
+    async def listen() -> bytes:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        pieces: list[bytes] = []
+
+        def take(data: bytes) -> None:
+            pieces.append(data)
+            if not data:
+                ended.set()
+
+        with module.read(loop, unread, pieces.append):
+            pass  # what comes after the block is not taken
+        os.write(unwritten, b"late")
+        with module.read(loop, reading, take):
+            os.write(writing, b"one")
+            os.close(writing)
+            await ended.wait()
+        assert pieces[-1] == b""
+        return b"".join(pieces)
+
+    assert asyncio.run(listen()) == b"one"
+    for fd in (reading, unread, unwritten):
+        os.close(fd)
+
+
 def _until(act: Callable[[], Result], wait: Callable[[], None]) -> Result:
     while True:
         try:

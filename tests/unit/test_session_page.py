@@ -16,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from acp_agent import session_page
 from acp_agent.cli import main
-from acp_agent.session_page import content, view, words
+from acp_agent.session_page import content, conversation, words
 from sessions import events, life, timeline
 from sessions.events import Kind
 from sessions.journal import Journal, Payload
@@ -244,7 +244,7 @@ def test_a_long_session_stays_bounded(tmp_path: Path) -> None:
     with store.open(SESSION_ID) as session:
         assert Journal(session).turn_count == 1000
         page = render(session)
-    assert len(page) < 2 * view.CHARACTERS
+    assert len(page) < 2 * conversation.CHARACTERS
     assert page.count("<article") == 1000
     assert page.count("Left out of this page: ") == 1000
     assert_harmless(page)
@@ -353,6 +353,13 @@ def test_options_that_do_not_go_together(command: Path, arguments: tuple[str, ..
     done = show(*arguments)
     assert done.exit_code == 2
     assert list(command.iterdir()) == []
+
+
+def test_a_restore_that_was_cut_is_told(command: Path, store: Store) -> None:
+    assert "A restore was cut" not in show("--html", "-o", "-").stdout
+    (store.folder(SESSION_ID) / timeline.INTENT).write_text("{}")
+    assert "A restore was cut" in show("--html", "-o", "-").stdout
+    assert "cut; the next load finishes it" in show().stdout
 
 
 def test_a_session_that_is_open_elsewhere_is_shown(command: Path, store: Store) -> None:
