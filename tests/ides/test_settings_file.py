@@ -37,6 +37,14 @@ def test_a_change_keeps_the_old_content_and_the_permissions(path: Path) -> None:
     assert settings_file.kept(settings_file.read(path)) == ["new", "old"]
 
 
+def test_a_file_stays_its_owners(path: Path) -> None:
+    if os.getuid() == 0:
+        os.chown(path, 12345, 12346)
+    owner = (path.stat().st_uid, path.stat().st_gid)
+    settings_file.write(settings_file.read(path), b"new", NOW)
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in path.parent.iterdir()} == {owner}
+
+
 def test_a_new_file_is_private_and_so_are_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "settings.json"
     assert settings_file.write(settings_file.read(path), b"new", NOW) is None
