@@ -115,6 +115,9 @@ def install(
         launch = launching.find()
     except NoLaunch as error:
         raise click.ClickException(str(error)) from error
+    if any("\ud800" <= char <= "\udfff" for char in "".join(launch.command(arguments))):
+        # How Python shows bytes of the command line and of paths that are no text.
+        raise click.ClickException("The command or its options are not UTF-8, which settings must be.")
     if printed or asked.ide.by_hand:
         _print(asked, launch.command(arguments), printed=printed)
         return
