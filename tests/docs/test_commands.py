@@ -46,11 +46,11 @@ def console(page: Path) -> list[Block]:
 def test_the_commands_of_a_page_do_what_it_shows(page: Path, tmp_path: Path) -> None:
     ran = Sandbox(tmp_path).run(console(page))
     following = [*ran[1:], None]
-    wrong = [said for each, after in zip(ran, following, strict=True) if (said := _complaint(each, after))]
+    wrong = [said for each, after in zip(ran, following, strict=True) if (said := complaint(each, after))]
     assert not wrong, f"{pages.name(page)}:\n" + "\n".join(wrong)
 
 
-def _complaint(ran: Ran, following: Ran | None) -> str | None:
+def complaint(ran: Ran, following: Ran | None) -> str | None:
     """What is not as the page shows it. A status that is not 0 is shown by an `echo $?` after it."""
     if ran.status != 0 and not (following and following.text == "echo $?"):
         return f"$ {ran.text}\nends with {ran.status} and writes:\n{ran.output}"
@@ -72,11 +72,16 @@ def test_no_command_is_hidden_from_the_tests(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=pages.name)
 def test_commands_that_are_run_elsewhere_are_run_there(page: Path) -> None:
+    check_elsewhere(page)
+
+
+def check_elsewhere(page: Path) -> None:
+    """Each block that is not run here names a test that there is, and the reason."""
     for block in filter(elsewhere, pages.blocks(page)):
         for said in block.said("run by"):
-            _exists(said, block, f"{pages.name(page)}:{block.line}")
+            _exists(said, block, f"{page.name}:{block.line}")
         for command in block.commands() if block.language == "console" else ():
-            _arguments(command.text, pages.name(page))
+            _arguments(command.text, page.name)
 
 
 def _exists(said: str, block: Block, where: str) -> None:
@@ -117,13 +122,14 @@ def _arguments(command: str, where: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=pages.name)
-def test_what_is_to_be_typed_in_the_running_text_is_understood(page: Path) -> None:
+def test_what_is_to_be_typed_in_the_running_text_isunderstood(page: Path) -> None:
     for text in pages.code(page):
         for command in text.split(" | "):
-            _understood(command, pages.name(page))
+            understood(command, pages.name(page))
 
 
-def _understood(text: str, where: str) -> None:
+def understood(text: str, where: str) -> None:
+    """If this is a command of ours, there is such a one."""
     try:
         words = shlex.split(text)
     except ValueError:  # a quote alone: no command
