@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash fuzz conformance test-clients test-packages test-browser dist lock clean
+.PHONY: help setup try test check bench crash fuzz conformance docs test-clients test-packages test-browser dist lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -47,6 +47,10 @@ fuzz: setup  ## hostile input for the agent: mutated requests and raw bytes; SEE
 
 conformance: setup  ## try every requirement of the protocol's test kit and write docs/conformance.md
 	$(BIN)/python -m tests.conformance
+
+docs: setup  ## write anew what is generated in the documentation
+	$(BIN)/python -m tests.docs.picture
+	$(BIN)/python -m tests.docs.generated
 
 test-clients: setup  ## run clients of others against the agent; needs npm, and the registries at the first run
 	@if command -v npm >/dev/null && command -v node >/dev/null; then $(BIN)/pytest -m clients tests/clients; \

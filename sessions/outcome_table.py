@@ -1,7 +1,7 @@
 """The table of outcomes for the documentation, made from the table that decides.
 
-`python -m sessions.outcome_table` prints it; `docs/resume.md` holds the same text between two comments, and a test
-compares them, so that neither can change alone.
+`python -m sessions.outcome_table` prints it; `docs/resume.md` holds it too, and a test compares them, so that
+neither can change alone (`make docs` writes it anew).
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ import sys
 
 from sessions.report import Outcome, Reason
 from sessions.resume import TABLE, Live, Row
-
-BEGIN = "<!-- begin: python -m sessions.outcome_table -->"
-END = "<!-- end: python -m sessions.outcome_table -->"
 
 
 def markdown() -> str:

@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="u
 
 def test_the_example_prints_what_the_page_says(tmp_path: Path) -> None:
     code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    printed = re.search(r"```\n(.*?)```", PAGE[PAGE.index("answers like this") :], re.DOTALL)
+    printed = re.search(r"```text\n(.*?)```", PAGE[PAGE.index("answers like this") :], re.DOTALL)
     assert code is not None
     assert printed is not None
     example = tmp_path / "example.py"

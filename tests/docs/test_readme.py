@@ -1,38 +1,22 @@
-"""What the README says is so: its commands run, its flags are the flags, its links lead somewhere."""
+"""What the README says is so: a minute proves what it promises, and its picture is of today."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
-from click.testing import CliRunner
-
-from acp_agent.cli import main
-from acp_agent.config import NAMES
+from tests.docs import picture
+from tests.docs.sandbox import normal
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def commands() -> list[str]:
-    """The commands in the README's console blocks."""
-    return [
-        line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
-    ]
-
-
-def test_every_command_is_one_that_is_run() -> None:
-    # `make try` is run below. `make test` is what runs this test; CI does so too, and runs the clients of others.
-    assert commands() == ["make try", "make test"]
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert ci[-2:] == ["make test", "exec make test-clients"]
-
-
 def test_make_try_proves_what_the_model_remembers() -> None:
     # As a user starts it, not as a part of the make that runs this test.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment["COLUMNS"] = str(picture.COLUMNS)
     done = subprocess.run(
         ["make", "try"],
         cwd=ROOT,
@@ -45,20 +29,18 @@ def test_make_try_proves_what_the_model_remembers() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("PROOF HOLDS")
+    _is_in_the_picture(done.stdout)
 
 
-def test_every_flag_is_documented_with_its_variable_and_key() -> None:
-    shown = CliRunner().invoke(main, ["--help"]).output
-    rows = dict(re.findall(r"^\| `(--[a-z-]+)[^`]*` \| (.*?) \|", README, re.MULTILINE))
-    flags = {f"--{name.replace('_', '-')}": f"`ACP_AGENT_{name.upper()}`, `{name}`" for name in NAMES}
-    assert rows == flags
-    assert all(flag in shown for flag in flags)
-
-
-def test_links_lead_to_files() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def _is_in_the_picture(written: str) -> None:
+    """The picture shows what the script writes now, piece by piece, but for what differs each time."""
+    place = 0
+    text = " ".join(normal(picture.in_a_project(written))).split()
+    for piece in picture.words(picture.PICTURE.read_text(encoding="utf-8")):
+        wanted = " ".join(normal(" ".join(piece))).split()
+        found = next((at for at in range(place, len(text)) if text[at : at + len(wanted)] == wanted), None)
+        assert found is not None, f"run: make docs; this is not written any more: {' '.join(piece)}"
+        place = found + len(wanted)
 
 
 def test_the_example_of_a_resume_is_what_a_user_reads() -> None:

@@ -1,0 +1,1 @@
+"""The benchmark does what it times."""
