@@ -261,10 +261,11 @@ def _key_steps(settings: Settings) -> list[str]:
 def _list() -> None:
     found = inspection.look()
     write_table(
-        [Column("IDE"), Column("STATE"), Column("FILE", shrinks=True), Column("", shrinks=True)],
-        [(each.ide, each.state, str(each.file), each.detail) for each in found],
+        [Column("IDE"), Column("STATE"), Column("FILE", shrinks=True)],
+        [(each.ide, each.state, str(each.file)) for each in found],
     )
-    _say("", "To set one up: acp-agent install IDE")
+    _say("", *(f"{each.title}: {each.detail}" for each in found if each.detail))
+    _say("To set one up, or to renew its entry: acp-agent install IDE")
 
 
 def _asked(ide: str, name: str | None, file: Path | None, *, dry_run: bool, force: bool) -> Asked:

@@ -34,13 +34,15 @@ class Untouched(Exception):
 class SettingsFile:
     """A settings file as it was read. `content` is None if there was none.
 
-    `path` is how it was named, `target` the file itself, behind links. `mode` is the permissions of a new one.
+    `path` is how it was named, `target` the file itself, behind links. `mode` and `owner` (user and group) are
+    also those of what takes its place; an owner of None is whoever makes it.
     """
 
     path: Path
     target: Path
     content: bytes | None
     mode: int = durable.FILE_MODE
+    owner: tuple[int, int] | None = None
 
     @property
     def text(self) -> str:
@@ -71,7 +73,8 @@ def read(path: Path) -> SettingsFile:
             raise Untouched(
                 f"{path} has {found.st_size} bytes, too many for settings ({MOST_BYTES}); it is left alone."
             )
-        return SettingsFile(path, target, target.read_bytes(), stat.S_IMODE(found.st_mode))
+        owner = (found.st_uid, found.st_gid)
+        return SettingsFile(path, target, target.read_bytes(), stat.S_IMODE(found.st_mode), owner)
 
 
 def write(file: SettingsFile, content: bytes | None, now: datetime) -> Path | None:
@@ -95,7 +98,8 @@ def write(file: SettingsFile, content: bytes | None, now: datetime) -> Path | No
         backup: Path | None = None
         try:
             if content is not None:
-                _make(new, content, file.mode)
+                new.unlink(missing_ok=True)
+                _make(new, content, file)
             backup = _keep(file, now)
             if _now_in(file.target) != file.content:
                 raise Untouched(f"{file.path} was changed meanwhile; it is left alone. Try again.")
@@ -125,11 +129,13 @@ def kept(file: SettingsFile) -> list[str]:
     return texts
 
 
-def _make(path: Path, content: bytes, mode: int) -> None:
-    path.unlink(missing_ok=True)
+def _make(path: Path, content: bytes, like: SettingsFile) -> None:
     durable.make_file(path)
     path.write_bytes(content)
-    path.chmod(mode)
+    if like.owner is not None and hasattr(os, "chown"):
+        with contextlib.suppress(PermissionError):  # only root gives files away
+            os.chown(path, *like.owner)
+    path.chmod(like.mode)
     durable.sync_file(path)
 
 
@@ -140,10 +146,7 @@ def _keep(file: SettingsFile, now: datetime) -> Path | None:
     for number in range(1, 1000):
         backup = file.path.with_name(stem if number == 1 else f"{stem}-{number}")
         with contextlib.suppress(FileExistsError):
-            durable.make_file(backup)
-            backup.write_bytes(file.content)
-            backup.chmod(file.mode)
-            durable.sync_file(backup)
+            _make(backup, file.content, file)
             return backup
     raise Untouched(f"There are too many kept copies of {file.path}; it is left alone.")
 

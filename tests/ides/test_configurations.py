@@ -223,6 +223,16 @@ def test_no_word_of_a_command_gets_out_of_its_quotes(word: str) -> None:
     assert of_emacs(snippets.snippet(BY_KEY["emacs"], "antigravity", command)) == command
 
 
+def test_every_page_says_how_to_install_and_its_links_lead_somewhere() -> None:
+    pages = {page: page.read_text(encoding="utf-8") for page in CONFIGURATIONS.rglob("README.md")}
+    assert {page.parent.name for page in pages} == {*FILES, "registry", CONFIGURATIONS.name}
+    for page, text in pages.items():
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
+            assert (page.parent / target).exists(), f"{page} links to {target}"
+    for key in FILES:
+        assert f"$ acp-agent install {key}\n" in pages[CONFIGURATIONS / key / "README.md"]
+
+
 def test_the_entry_for_zeds_registry_names_the_manifest() -> None:
     text = (CONFIGURATIONS / "zed" / "settings.registry.json").read_text(encoding="utf-8")
     servers = TypeAdapter(dict[str, dict[str, ZedServer]]).validate_json(text)["agent_servers"]

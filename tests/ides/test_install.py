@@ -19,6 +19,7 @@ from acp_agent.ides import inspection, settings_file
 from acp_agent.ides.inspection import State
 from acp_agent.ides.launching import Launch
 from acp_agent.ides.machine import Machine
+from acp_agent.install_command import install, uninstall
 from tests.agent.driver import Agent
 from tests.ides.texts import Text, texts
 
@@ -212,6 +213,23 @@ def test_it_says_where_the_key_comes_from(home: Home, monkeypatch: pytest.Monkey
     assert "GEMINI_API_KEY is set here" in said
     assert not any(b"AIza" in content for content in home.files().values())
     assert "AIza" not in said
+
+
+def test_the_page_is_right(home: Home) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ides.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ acp-agent (.*)$", page, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        home.run(*command.split())
+    assert re.findall(r"^\| `([a-z ]+)` \|", page, re.MULTILINE) == [*State]
+    options = {
+        option
+        for command in (install, uninstall)
+        for each in command.params
+        for option in each.opts
+        if option[0] == "-"
+    }
+    assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
 
 
 def test_what_is_set_up_is_seen(home: Home, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 from syrupy.assertion import SnapshotAssertion
 
-from acp_agent.ides import entries
+from acp_agent.ides import entries, jsonc
 from acp_agent.ides.catalogue import BY_KEY
 from acp_agent.ides.jsonc import Document, NotEdited, NotJson, plain
 from tests.ides.texts import Text, texts
@@ -122,6 +122,22 @@ def test_what_an_ide_would_refuse_is_not_edited(text: str, reason: str) -> None:
     with pytest.raises((NotJson, NotEdited)) as refused:
         Document(text).with_value(PATH, ENTRY)
     assert str(refused.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        ('{"a": 1, "agent_servers": {', "without breaking it"),
+        ('{"a": 2}', "without changing something else in it"),
+    ],
+)
+def test_an_edit_that_would_do_more_than_it_should_is_refused(
+    monkeypatch: pytest.MonkeyPatch, new: str, reason: str
+) -> None:
+    text = '{"a": 1}'
+    monkeypatch.setattr(Document, "_insertion", lambda *_: [jsonc._Splice(0, len(text), new)])
+    with pytest.raises(NotEdited, match=reason):
+        Document(text).with_value(PATH, ENTRY)
 
 
 def test_where_there_are_no_comments_none_are_read() -> None:

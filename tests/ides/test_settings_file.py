@@ -37,6 +37,14 @@ def test_a_change_keeps_the_old_content_and_the_permissions(path: Path) -> None:
     assert settings_file.kept(settings_file.read(path)) == ["new", "old"]
 
 
+def test_a_file_stays_its_owners(path: Path) -> None:
+    if os.getuid() == 0:
+        os.chown(path, 12345, 12346)
+    owner = (path.stat().st_uid, path.stat().st_gid)
+    settings_file.write(settings_file.read(path), b"new", NOW)
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in path.parent.iterdir()} == {owner}
+
+
 def test_a_new_file_is_private_and_so_are_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "settings.json"
     assert settings_file.write(settings_file.read(path), b"new", NOW) is None
@@ -100,6 +108,15 @@ def test_what_the_system_refuses_changes_nothing(path: Path, monkeypatch: pytest
     assert listing(path.parent) == {"settings.json": b"old"}
 
 
+def test_copies_are_never_written_over(path: Path) -> None:
+    for number in range(1, 1000):
+        path.with_name(KEPT if number == 1 else f"{KEPT}-{number}").write_bytes(b"kept")
+    before = listing(path.parent)
+    with pytest.raises(Untouched, match="too many kept copies"):
+        settings_file.write(settings_file.read(path), b"new", NOW)
+    assert listing(path.parent) == before
+
+
 def test_what_is_no_settings_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
 
@@ -127,6 +144,8 @@ def test_what_is_no_settings_file_is_not_read(tmp_path: Path) -> None:
     path.unlink()
     path.symlink_to(path.name)
     assert "could not be read" in reason() or "is not there" in reason()
+    path = tmp_path / "settings.json" / "settings.json"
+    assert reason().startswith("could not be read: ")
     path = tmp_path / ("x" * 300)
     assert reason() == "could not be read: File name too long."
 
