@@ -23,7 +23,7 @@ from click.core import ParameterSource
 from acp_agent import config, credentials
 from acp_agent.config import BadSettings, Settings
 from acp_agent.ides import entries, inspection, launching, settings_file, snippets
-from acp_agent.ides.catalogue import BY_KEY, PLACEHOLDER, Ide, files_in_use, present
+from acp_agent.ides.catalogue import BY_KEY, Ide, files_in_use, present
 from acp_agent.ides.entries import NotOurs
 from acp_agent.ides.jsonc import Document, NotEdited, NotJson
 from acp_agent.ides.launching import Launch, NoLaunch
@@ -115,6 +115,9 @@ def install(
         launch = launching.find()
     except NoLaunch as error:
         raise click.ClickException(str(error)) from error
+    if any("\ud800" <= char <= "\udfff" for char in "".join(launch.command(arguments))):
+        # How Python shows bytes of the command line and of paths that are no text.
+        raise click.ClickException("The command or its options are not UTF-8, which settings must be.")
     if printed or asked.ide.by_hand:
         _print(asked, launch.command(arguments), printed=printed)
         return
@@ -221,7 +224,7 @@ def _print(asked: Asked, command: tuple[str, ...], *, printed: bool) -> None:
         where = files_in_use(asked.ide, this_machine())[0]
         _complain(
             f"The configuration of {asked.ide.title} is a program, and is not edited. Paste this into {where}, "
-            f"or where it belongs. {_steps(asked)[0]}"
+            f"or where it belongs. {_step(asked)}"
         )
         sys.exit(BY_HAND)
 
@@ -239,11 +242,11 @@ def _next(asked: Asked, launch: Launch, settings: Settings, *, found: bool) -> N
         _say(f"There was no sign of {asked.ide.title} here; it finds the entry when it is installed.")
     if launch.remark:
         _say(launch.remark)
-    _say("Next:", *(f"  {step}" for step in [*_key_steps(settings), *_steps(asked)]))
+    _say("Next:", *(f"  {step}" for step in [*_key_steps(settings), _step(asked)]))
 
 
-def _steps(asked: Asked) -> list[str]:
-    return [step.replace(PLACEHOLDER, asked.name) for step in asked.ide.next_steps]
+def _step(asked: Asked) -> str:
+    return asked.ide.next_step.format(name=asked.name)
 
 
 def _key_steps(settings: Settings) -> list[str]:

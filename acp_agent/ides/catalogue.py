@@ -13,9 +13,6 @@ from typing import Final
 
 from acp_agent.ides.machine import Machine
 
-PLACEHOLDER: Final = "{name}"
-"""What stands for the entry's name in `Ide.next_steps`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ide:
@@ -24,7 +21,7 @@ class Ide:
     `files` are its settings files, most likely first; an IDE whose configuration is a program has the places of
     that instead, and no `container`. `container` is the key that holds entries by name. `name` is what the entry
     is called unless told otherwise. `traces` are there if the IDE is. `comments` is whether its settings may hold
-    comments and trailing commas.
+    comments and trailing commas. `next_step` is for a person, with `{name}` for the entry's name.
     """
 
     key: str
@@ -32,9 +29,9 @@ class Ide:
     name: str
     files: Callable[[Machine], tuple[Path, ...]]
     traces: Callable[[Machine], tuple[Path, ...]]
+    next_step: str
     container: str | None = None
     comments: bool = True
-    next_steps: tuple[str, ...] = ()
 
     @property
     def by_hand(self) -> bool:
@@ -91,9 +88,7 @@ IDES: Final = (
         files=_zed_files,
         traces=_folders(_zed_files),
         container="agent_servers",
-        next_steps=(
-            "In Zed, open the agent panel and start a new thread with {name}. Zed has read its settings already.",
-        ),
+        next_step="Open the agent panel in Zed and start a new thread with {name}; no restart is needed.",
     ),
     Ide(
         key="jetbrains",
@@ -102,9 +97,7 @@ IDES: Final = (
         files=lambda machine: (machine.home / ".jetbrains" / "acp.json",),
         traces=_jetbrains_traces,
         container="agent_servers",
-        next_steps=(
-            "Open AI Chat and choose {name} where agents are chosen. Restart the IDE if it is not there.",
-        ),
+        next_step="Open AI Chat and choose {name} where agents are chosen. Restart the IDE if it is not there.",
     ),
     Ide(
         key="acpx",
@@ -114,9 +107,7 @@ IDES: Final = (
         traces=_folders(_acpx_files),
         container="agents",
         comments=False,
-        next_steps=(
-            "In a project folder, run: acpx {name} sessions new && acpx {name} 'What is in this folder?'",
-        ),
+        next_step="In a project folder, run: acpx {name} sessions new && acpx {name} 'What is in this folder?'",
     ),
     Ide(
         key="neovim",
@@ -124,7 +115,7 @@ IDES: Final = (
         name="antigravity",
         files=_neovim_files,
         traces=_folders(_neovim_files),
-        next_steps=("In Neovim, run :CodeCompanionChat adapter={name}",),
+        next_step="In Neovim, run :CodeCompanionChat adapter={name}",
     ),
     Ide(
         key="emacs",
@@ -132,7 +123,7 @@ IDES: Final = (
         name="antigravity",
         files=_emacs_files,
         traces=_emacs_traces,
-        next_steps=("In Emacs, run M-x agent-shell and choose Antigravity.",),
+        next_step="In Emacs, run M-x agent-shell and choose Antigravity.",
     ),
 )
 

@@ -183,6 +183,7 @@ def test_what_the_ide_gives_the_agent_is_checked_and_never_a_secret(home: Home) 
         said = home.run("install", "zed", "--", *arguments, status=2)
         assert sentence in said
         assert "ada:secret" not in said
+    assert "are not UTF-8" in home.run("install", "zed", "--", "--model", "\udcff", status=1)
     assert "acp-agent install IDE -- --offline" in home.run("--offline", "install", "zed", status=2)
     assert "No such option" in home.run("install", "zed", "--offline", status=2)
     assert "a program, and is not edited" in home.run("install", "emacs", "--file", "x", status=2)
