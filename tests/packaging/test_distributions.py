@@ -127,10 +127,10 @@ def test_the_page_shows_what_is_tested() -> None:
     page = (ROOT / "docs" / "packaging.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     assert [line for block in blocks for line in block.splitlines()] == [
-        "uvx --from . acp-agent chat --offline",
-        "pipx install .",
-        "pipx uninstall antigravity-acp-agent",
-        "python -m venv agent",
-        "agent/bin/pip install .",
-        "agent/bin/acp-agent --version",
+        "$ uvx --from . acp-agent chat --offline",
+        "$ pipx install .",
+        "$ pipx uninstall antigravity-acp-agent",
+        "$ python -m venv agent",
+        "$ agent/bin/pip install .",
+        "$ agent/bin/acp-agent --version",
     ]
