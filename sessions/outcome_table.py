@@ -1,7 +1,7 @@
 """The table of outcomes for the documentation, made from the table that decides.
 
-`python -m sessions.outcome_table` prints it. `docs/resume.md` holds the same text, which `make docs` writes; a
-test compares them, so that neither can change alone.
+`python -m sessions.outcome_table` prints it; `docs/resume.md` holds it too, and a test compares them, so that
+neither can change alone (`make docs` writes it anew).
 """
 
 from __future__ import annotations

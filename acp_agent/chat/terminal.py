@@ -307,6 +307,7 @@ class Terminal:
             self._buffer.append_to_history()
         text = self._buffer.text
         self._buffer.reset()
+        self._buffer.load_history_if_not_yet_loaded()  # else only when it is drawn, and Up may come before
         self._tell(Submitted(text))
 
     def _new_line(self, event: KeyPressEvent) -> None:

@@ -210,10 +210,13 @@ def _rows(report: ResumeReport) -> Iterator[tuple[str, str]]:
     if report.turns_lost:
         yield "Lost", f"{counted(report.turns_lost, 'turn')} {_were(report.turns_lost)} lost to the model."
     if report.turns_primed:
-        yield "Memory", f"{counted(report.turns_primed, 'turn')} {_are(report.turns_primed)} in it as a text only."
+        yield (
+            "Memory",
+            f"{counted(report.turns_primed, 'turn')} {_are(report.turns_primed)} there as a transcript only.",
+        )
     if report.turns_summarised:
         number = report.turns_summarised
-        yield "Memory", f"{counted(number, 'older turn')} {_are(number)} in it as a summary only."
+        yield "Memory", f"{counted(number, 'older turn')} {_are(number)} there as a summary only."
     if report.interrupted is not None:
         yield from _cut(report.interrupted)
     if report.checkpoint is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from sessions import durable
+from sessions.system import files
 
 MOST_BYTES: Final = 1 << 20
 """How large a settings file may be; a full one of Zed has some 60 kB."""
@@ -132,9 +133,9 @@ def kept(file: SettingsFile) -> list[str]:
 def _make(path: Path, content: bytes, like: SettingsFile) -> None:
     durable.make_file(path)
     path.write_bytes(content)
-    if like.owner is not None and hasattr(os, "chown"):
+    if like.owner is not None:
         with contextlib.suppress(PermissionError):  # only root gives files away
-            os.chown(path, *like.owner)
+            files.give(path, *like.owner)
     path.chmod(like.mode)
     durable.sync_file(path)
 

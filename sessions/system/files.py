@@ -79,6 +79,9 @@ if sys.platform == "win32":
         """The number of the user that a file belongs to if that is another, None if not; nothing says so here."""
         return None
 
+    def give(path: Path, user: int, group: int) -> None:
+        """Make a file another user's. Nothing says here whose it is, so nothing is done."""
+
     def files_left(folder: Path) -> int | None:
         """How many more files can be made there, None if they are not counted, as here. Raises OSError."""
         return None
@@ -145,6 +148,10 @@ else:
     def other_owner(found: os.stat_result) -> int | None:
         """The number of the user that a file belongs to if that is another, None if not."""
         return None if found.st_uid == os.geteuid() else found.st_uid
+
+    def give(path: Path, user: int, group: int) -> None:
+        """Make a file another user's and group's, by their numbers. Raises OSError."""
+        os.chown(path, user, group)
 
     def files_left(folder: Path) -> int | None:
         """How many more files can be made there, None if the file system does not count them. Raises OSError."""

@@ -1,5 +1,6 @@
 """Every report there can be, in the words that a person reads; the snapshot is the specification."""
 
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -11,9 +12,11 @@ from acp_agent.chat.words import (
     Told,
     ToldReport,
     Tone,
+    ago,
     checkpoint_in_words,
     counted,
     ending_in_words,
+    last_load,
     refusal_in_words,
     resume_in_words,
 )
@@ -21,6 +24,10 @@ from sessions.report import (
     Check,
     CheckpointRef,
     CheckpointReport,
+    CommandState,
+    EditState,
+    FileChange,
+    FolderChange,
     Interrupted,
     Orphan,
     Outcome,
@@ -67,28 +74,81 @@ def test_every_outcome_and_reason(case: ResumeReport, snapshot: SnapshotAssertio
     assert _told(resume_in_words(case)) == snapshot
 
 
-def test_everything_that_a_report_can_hold(snapshot: SnapshotAssertion) -> None:
-    full = report(
+def full_report() -> ResumeReport:
+    """Everything that a report can hold, which no one report does."""
+    return report(
         Outcome.RECOVERED,
         Reason.CORRUPT,
         5,
         1,
+        turns_primed=1,
+        turns_summarised=2,
         checkpoint=CheckpointRef(turn=1, steps=2, at=AT),
         interrupted=Interrupted(
             turn=5,
+            rolled_back=True,
             unfinished=(
-                Unfinished(kind="execute", title="make test"),
+                Unfinished(kind="execute", title="`make test`", state=CommandState.ENDED, detail="process 4711"),
+                Unfinished(kind="edit", title="Edit app.py", state=EditState.CHANGED, detail="/w/app.py"),
+                Unfinished(kind="fetch", title="https://example.org"),
                 Unfinished(kind="message", title="Now I will"),
             ),
+            files=(FileChange(path="/w/app.py", state=EditState.APPLIED),),
         ),
+        cwd=FolderChange.model_validate({"from": "/w", "to": "/moved/w", "exists": False}),
         checks=(
             Check(name="trajectory", ok=False, detail="page 7 is not a page"),
             Check(name="harness", ok=True, detail="as planned"),
         ),
-        orphans=(Orphan(pid=4711, command="make test"),),
+        orphans=(
+            Orphan(pid=4711, command="make test", ended=True),
+            Orphan(pid=4712, command="tail -f log", ended=True),
+            Orphan(pid=4713, command="npm run dev"),
+        ),
         moved_aside="/data/aside",
     )
-    assert _told(resume_in_words(full)) == snapshot
+
+
+def test_everything_that_a_report_can_hold(snapshot: SnapshotAssertion) -> None:
+    assert _told(resume_in_words(full_report())) == snapshot
+
+
+def test_checks_that_all_hold_are_one_row() -> None:
+    checks = tuple(Check(name=name, ok=True, detail="so") for name in ("trajectory", "harness"))
+    told = resume_in_words(report(Outcome.RESUMED, Reason.VERIFIED, 2, 2, checks=checks))
+    assert told.rows == (("Checks", "trajectory, harness: all in order."),)
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2026-11-22T11:59:30Z", "just now"),
+        ("2026-11-22T12:00:05Z", "just now"),  # by another machine's clock
+        ("2026-11-22T11:01:00Z", "59 min ago"),
+        ("2026-11-22T02:00:00+01:00", "11 h ago"),
+        ("2026-11-21T11:00:00Z", "1 day ago"),
+        ("2026-11-16T11:00:00Z", "6 days ago"),
+        ("2026-11-01T11:00:00Z", "2026-11-01"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_when_it_was(at: str, said: str) -> None:
+    assert ago(at, datetime(2026, 11, 22, 12, tzinfo=UTC)) == said
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "said"),
+    [
+        (None, None, ""),
+        ("resumed", "verified", "intact"),
+        ("resumed", "interrupted", "was cut"),
+        ("resumed", "never_prompted", "empty"),
+        ("recovered", "corrupt", "recovered (was corrupt)"),
+        ("of the future", "who knows", "of the future"),
+    ],
+)
+def test_how_the_last_load_went(outcome: str | None, reason: str | None, said: str) -> None:
+    assert last_load(outcome, reason) == said
 
 
 def test_a_loss_is_never_told_quietly() -> None:

@@ -43,12 +43,16 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert documentation <= reached, sorted(pages.name(page) for page in documentation - reached)
 
 
+def test_the_way_through_the_documentation_names_every_page_once() -> None:
+    index = ROOT / "docs" / "README.md"
+    named = [target for target, _ in linked(index) if target.parent == index.parent]
+    assert sorted(named) == sorted(page for page in PAGES if page.parent == index.parent and page != index)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=pages.name)
 def test_files_and_modules_that_are_named_exist(page: Path) -> None:
     for text in pages.code(page):
         if re.fullmatch(r"(tests|acp_agent|sessions|bench|docs|ide-configs)/[\w./-]*", text):
-            assert (ROOT / text).exists() or (ROOT / f"{text}.py").exists(), (
-                f"{pages.name(page)}: there is no {text}"
-            )
-        elif re.fullmatch(r"(tests|acp_agent|sessions|bench)(\.\w+)+(?<!\.json)(?<!\.db)", text):
+            assert (ROOT / text).exists(), f"{pages.name(page)}: there is no {text}"
+        elif re.fullmatch(r"(tests|acp_agent|sessions|bench)(\.\w+)+", text) and not text.endswith(".json"):
             assert located(text), f"{pages.name(page)}: there is no {text}"

@@ -126,11 +126,11 @@ def test_the_page_shows_what_is_tested() -> None:
     # test_installed.py runs them, with a wheel where the page has the tree, and the other way round.
     page = (ROOT / "docs" / "packaging.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
-    assert [line.removeprefix("$ ") for block in blocks for line in block.splitlines()] == [
-        "uvx --from . acp-agent chat --offline",
-        "pipx install .",
-        "pipx uninstall antigravity-acp-agent",
-        "python -m venv agent",
-        "agent/bin/pip install .",
-        "agent/bin/acp-agent --version",
+    assert [line for block in blocks for line in block.splitlines()] == [
+        "$ uvx --from . acp-agent chat --offline",
+        "$ pipx install .",
+        "$ pipx uninstall antigravity-acp-agent",
+        "$ python -m venv agent",
+        "$ agent/bin/pip install .",
+        "$ agent/bin/acp-agent --version",
     ]

@@ -112,11 +112,11 @@ def test_only_the_system_packages_know_on_which_system_they_run() -> None:
 def test_the_page_has_every_module_that_knows() -> None:
     page = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
     modules = {
-        path.relative_to(ROOT).with_suffix("").as_posix()
+        path.relative_to(ROOT).as_posix()
         for path in sources()
         if path.parent.name == "system" and path.stem != "__init__"
     }
-    assert set(re.findall(r"^\| `([a-z_]+/system/[a-z_]+)` \|", page, re.MULTILINE)) == modules
+    assert set(re.findall(r"^\| `([a-z_]+/system/[a-z_]+\.py)` \|", page, re.MULTILINE)) == modules
 
 
 @pytest.mark.parametrize(

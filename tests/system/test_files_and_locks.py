@@ -86,6 +86,15 @@ def test_whose_a_file_is_and_how_many_more_there_can_be(tmp_path: Path, monkeypa
     assert there.files_left(tmp_path) is None
 
 
+def test_a_file_is_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Path, int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda *to: given.append(to))
+    elsewhere.load(files.__name__, "win32").give(tmp_path, 3, 4)
+    assert given == []
+    files.give(tmp_path, 3, 4)
+    assert given == [(tmp_path, 3, 4)]
+
+
 def test_a_file_takes_the_place_of_another(tmp_path: Path, system: str) -> None:
     (tmp_path / "old").write_text("old")
     (tmp_path / "new").write_text("new")
