@@ -44,6 +44,7 @@ async def a_life_with_a_kill(world: World, trace: Path) -> tuple[Agent, Agent]:
     """Two turns, one that is cut by a kill, a load and a refused request; the agents of it."""
     async with world.agent("--trace", str(trace)) as first:
         session_id = await first.new(world.workspace)
+        await first.until(lambda: _ends_the_opening(first))
         await first.prompt(session_id, "My name is Ada.")
         await first.prompt(session_id, EDIT)
         first.choose = never
@@ -57,8 +58,13 @@ async def a_life_with_a_kill(world: World, trace: Path) -> tuple[Agent, Agent]:
         await second.refused(
             "session/load", {"sessionId": "0" * 32, "cwd": str(world.workspace), "mcpServers": []}
         )
-        await second.until(lambda: second.updates()[-1]["sessionUpdate"] == "available_commands_update")
+        await second.until(lambda: _ends_the_opening(second))
     return first, second
+
+
+def _ends_the_opening(agent: Agent) -> bool:
+    """Whether the update has come that is the last one after a session was opened."""
+    return [update["sessionUpdate"] for update in agent.updates()][-1:] == ["available_commands_update"]
 
 
 @pytest.mark.anyio

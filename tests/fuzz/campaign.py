@@ -1,8 +1,8 @@
 """Runs agent processes over hostile input, one after the other, and looks at what each of them left behind.
 
 Every process works in a data folder of its own, where a canary is stored: a session with a few turns that
-nothing in the input may open. When the process has ended, the canary's files are the same to the byte, and it is
-loaded by another process and asked for what the model gets.
+nothing in the input may open. When the process has ended, the canary's files are the same to the byte, but for the
+notes of forks that were made of it, and it is loaded by another process and asked for what the model gets.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from acp_agent.offline.server import OfflineModel
+from sessions import schema
+from sessions.events import Kind
+from sessions.session import STORE_NAME
 from tests.agent.driver import World
 from tests.agent.proof import promise_holds
 from tests.fuzz.client import Client
@@ -192,9 +196,17 @@ def _environment(home: Path) -> Mapping[str, str]:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """The files below a folder and a digest of each."""
+    """The files below a folder and a digest of each, of the store what it holds but for notes of forks."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): hashlib.sha256(
+            _held(path) if path.name == STORE_NAME else path.read_bytes()
+        ).hexdigest()
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def _held(store: Path) -> bytes:
+    with closing(schema.open_readonly(store)) as db:
+        rows = [row for row in db.iterdump() if not (row.startswith('INSERT INTO "event"') and Kind.FORKED in row)]
+    return "\n".join(rows).encode("utf-8", "surrogateescape")
