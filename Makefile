@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash fuzz conformance test-clients lock clean
+.PHONY: help setup try test check bench crash fuzz conformance test-clients test-terminal lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -49,6 +49,10 @@ conformance: setup  ## try every requirement of the protocol's test kit and writ
 test-clients: setup  ## run clients of others against the agent; needs npm, and the registries at the first run
 	@if command -v npm >/dev/null && command -v node >/dev/null; then $(BIN)/pytest -m clients tests/clients; \
 	else echo "SKIPPED: the clients of others were not run, since there is no Node or no npm here."; fi
+
+test-terminal: setup  ## run the terminal client in a real terminal; needs tmux
+	@if command -v tmux >/dev/null; then $(BIN)/pytest -m tmux -n $(WORKERS) tests/terminal; \
+	else echo "SKIPPED: the terminal client was not run in a terminal, since there is no tmux here."; fi
 
 lock: setup  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock

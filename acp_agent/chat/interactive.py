@@ -116,8 +116,8 @@ class Interactive:
             # The terminal must get its own mode back, and the agent its orderly end.
             loop.add_signal_handler(ending, self._events.put_nowait, Submitted("/quit"))
         try:
+            self._say("acp-agent chat: /help lists the commands.")
             async with self._front:
-                self._say("acp-agent chat: /help lists the commands.")
                 match start:
                     case Start.NEW:
                         self._begin("opening a session", self._new())
