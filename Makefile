@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup try test check bench crash fuzz conformance docs test-clients test-packages test-browser dist lock clean
+.PHONY: help setup try test check bench crash fuzz conformance docs test-clients test-terminal test-packages test-browser dist lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -69,6 +69,10 @@ test-browser: setup  ## open the page of a session in a headless Chromium; needs
 	if [ -z "$$browser" ]; then echo "SKIPPED: the page of a session was not opened, since there is no Chromium here."; \
 	else $(BIN)/python -m pip install --quiet --disable-pip-version-check "playwright>=1.65,<2" && \
 	CHROMIUM="$$browser" $(BIN)/pytest -m browser tests/browser; fi
+
+test-terminal: setup  ## run the terminal client in a real terminal; needs tmux
+	@if command -v tmux >/dev/null; then $(BIN)/pytest -m tmux -n $(WORKERS) tests/terminal; \
+	else echo "SKIPPED: the terminal client was not run in a terminal, since there is no tmux here."; fi
 
 lock: setup  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock

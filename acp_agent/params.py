@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from acp_agent.toolcalls import Json
 from acp_agent.wire import errors
 from acp_agent.wire.errors import AgentError
+from sessions.lease import Holder
 from sessions.session import SessionSummary
 
 TURN = "acp-agent/turn"
@@ -50,12 +51,13 @@ def session_meta(summary: SessionSummary) -> Json:
     }
 
 
-def list_entry(summary: SessionSummary) -> Json:
-    """A session in the answer to `session/list`."""
+def list_entry(summary: SessionSummary, holder: Holder | None) -> Json:
+    """A session in the answer to `session/list`, and who has it open."""
+    open_in: Json | None = None if holder is None else {"pid": holder.pid, "client": holder.client}
     entry: Json = {
         "sessionId": summary.id,
         "cwd": summary.cwd,
-        "_meta": {"acp-agent/session": session_meta(summary)},
+        "_meta": {"acp-agent/session": {**session_meta(summary), "openIn": open_in}},
     }
     if summary.additional_directories:
         entry["additionalDirectories"] = [*summary.additional_directories]

@@ -7,6 +7,7 @@ Each public method is called by the SDK with the request's parameters as keyword
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Coroutine, Sequence
@@ -30,10 +31,10 @@ from acp_agent.toolcalls import Json
 from acp_agent.wire import errors, requests, serving
 from acp_agent.wire.errors import AgentError
 from acp_agent.wire.transport import StdioTransport
-from sessions import timeline
+from sessions import lease, timeline
 from sessions.leftovers import HarnessStillRunning
 from sessions.report import ResumeReport
-from sessions.store import InvalidCursor, Store, UnknownSession, new_session_id
+from sessions.store import InvalidCursor, Page, Store, UnknownSession, new_session_id
 from sessions.timeline import NoSuchPoint
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ class AgentServer:
             cwd = str(setup.folder(cwd, "cwd"))
         try:
             with refusals.store_errors(None):
-                page = await asyncio.to_thread(self._store.page, cwd=cwd, cursor=cursor, limit=PAGE_SIZE)
+                page, entries = await asyncio.to_thread(self._page, cwd, cursor)
         except InvalidCursor as error:
             raise AgentError(
                 errors.INVALID_PARAMS,
@@ -162,13 +163,21 @@ class AgentServer:
                 reason="invalid_cursor",
                 details=str(error),
             ) from error
-        # What cannot be read has no folder to name, and the protocol wants one.
-        result: Json = {
-            "sessions": [params.list_entry(summary) for summary in page.summaries if not summary.damaged]
-        }
+        result: Json = {"sessions": [*entries]}
         if page.next_cursor is not None:
             result["nextCursor"] = page.next_cursor
         return result
+
+    def _page(self, cwd: str | None, cursor: str | None) -> tuple[Page, list[Json]]:
+        """A page, and the entries of those that can be read: the others have no folder to name."""
+        page = self._store.page(cwd=cwd, cursor=cursor, limit=PAGE_SIZE)
+        entries: list[Json] = []
+        for summary in page.summaries:
+            if not summary.damaged:
+                with contextlib.suppress(UnknownSession):  # deleted since
+                    held_by = lease.holder(self._store.folder(summary.id))
+                    entries.append(params.list_entry(summary, held_by))
+        return page, entries
 
     async def prompt(self, prompt: Sequence[BaseModel], session_id: str, **_: object) -> Json:
         """Run a turn; the answer says how it ended and what of it is durable."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -101,6 +102,22 @@ def refusal(session_folder: Path) -> SessionBusy | None:
     except FileNotFoundError:
         return None
     return SessionBusy(_read(session_folder / "lease.json")) if held else None
+
+
+def holder(session_folder: Path) -> Holder | None:
+    """Who has the session open, as its note says, for lists: the lock is not touched, so nobody is refused for it.
+
+    None if nobody has, or if that cannot be told.
+    """
+    said = _read(session_folder / "lease.json")
+    if said is None:
+        return None
+    try:
+        # A later process has only the number of the one that was killed.
+        began = psutil.Process(said.pid).create_time()
+        return said if began < datetime.fromisoformat(said.since).timestamp() + 1 else None
+    except (psutil.Error, ValueError):
+        return None
 
 
 def _holder(note: Path) -> Holder | None:

@@ -340,5 +340,13 @@ def _listed(entry: JsonObject) -> ListedSession:
         turns=integer_or_none(said, "turns"),
         outcome=text_or_none(said, "outcome"),
         reason=text_or_none(said, "reason"),
-        held_by=text_or_none(said, "heldBy"),
+        held_by=_holder(object_(said, "openIn")),
     )
+
+
+def _holder(open_in: JsonObject) -> str | None:
+    """Who has a session open, in words."""
+    if not open_in:
+        return None
+    client, pid = text_or_none(open_in, "client"), integer_or_none(open_in, "pid")
+    return f"{client or 'another client'} (process {pid})"

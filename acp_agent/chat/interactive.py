@@ -115,8 +115,8 @@ class Interactive:
         # Told to end, the terminal must get its own mode back, and the agent its orderly end.
         end = partial(self._events.put_nowait, Submitted("/quit"))
         with signals.in_terminal(asyncio.get_running_loop(), interrupt=interrupt, end=end):
+            self._say("acp-agent chat: /help lists the commands.")
             async with self._front:
-                self._say("acp-agent chat: /help lists the commands.")
                 match start:
                     case Start.NEW:
                         self._begin("opening a session", self._new())

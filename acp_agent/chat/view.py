@@ -7,7 +7,7 @@ of which there is one, when the turn has. Live and replayed updates take the sam
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -17,7 +17,7 @@ from acp_agent.chat.agent import RESUME_META
 from acp_agent.chat.blocks import split_finished
 from acp_agent.chat.fields import JsonObject
 from acp_agent.chat.screen import Screen
-from acp_agent.chat.transcript import Change, Item, Notice, Plan, Role, ToolCall, Transcript
+from acp_agent.chat.transcript import Change, Diff, Item, Notice, Output, Plan, Role, ToolCall, Transcript
 
 
 class View:
@@ -118,7 +118,7 @@ class View:
         seconds = self._clock() - began if not self.replaying and call.finished and began is not None else None
         self._printed[index] = call
         asked = self._asked.get(call.tool_call_id)
-        body = () if asked is not None and asked.content == call.content else render.tool_content(call)
+        body = () if asked is not None and _is_known(asked.content, call.content) else render.tool_content(call)
         self._print(render.tool_line(call, seconds), *body, gap=bool(body) or not self._after_tool_line)
         self._after_tool_line = not body
 
@@ -138,6 +138,20 @@ class View:
         if self._plan is not None:
             yield Text()
             yield render.plan(self._plan)
+
+
+def _is_known(asked: Sequence[Diff | Output], shown: Sequence[Diff | Output]) -> bool:
+    """Whether what a call came to is what its question has shown, perhaps of a larger part of the file."""
+    return len(asked) == len(shown) and all(
+        before == after or (isinstance(before, Diff) and isinstance(after, Diff) and _is_same(before, after))
+        for before, after in zip(asked, shown, strict=True)
+    )
+
+
+def _is_same(part: Diff, whole: Diff) -> bool:
+    if not part.old_text or not whole.old_text or part.path != whole.path:
+        return False
+    return whole.old_text.replace(part.old_text, part.new_text, 1) == whole.new_text
 
 
 class _OpenMessage:

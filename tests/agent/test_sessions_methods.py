@@ -85,6 +85,14 @@ async def test_list_by_cwd_in_pages(world: World) -> None:
         session = meta["acp-agent/session"]
         assert isinstance(session, dict)
         assert session["turns"] == 1
+        holder = session["openIn"]
+        assert isinstance(holder, dict)
+        assert holder["client"] == "test-client"
+        await agent.call("session/close", {"sessionId": here[0]})
+        closed = entries_of(await agent.call("session/list", {"cwd": str(world.workspace)}))[0]["_meta"]
+        assert isinstance(closed, dict)
+        assert isinstance(closed["acp-agent/session"], dict)
+        assert closed["acp-agent/session"]["openIn"] is None
 
         assert [
             entry["sessionId"] for entry in entries_of(await agent.call("session/list", {"cwd": str(other)}))

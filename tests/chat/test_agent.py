@@ -27,7 +27,8 @@ REPORT: JsonObject = {
     "turnsLost": 0,
 }
 CHECKPOINT: JsonObject = {"turn": 1, "steps": 2, "at": "2026-11-22T10:00:00Z", "durable": True, "ms": 3.5}
-LISTED: JsonObject = {"turns": 2, "outcome": "resumed", "reason": "verified", "heldBy": "Zed"}
+OPEN_IN: JsonObject = {"pid": 7, "client": "Zed"}
+LISTED: JsonObject = {"turns": 2, "outcome": "resumed", "reason": "verified", "openIn": OPEN_IN}
 CHUNK: JsonObject = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "hi"}}
 QUESTION: JsonObject = {
     "sessionId": "s-1",
@@ -178,7 +179,7 @@ def test_all_pages_of_the_sessions_are_listed(book: MakeBook, tmp_path: Path) ->
 
     assert asyncio.run(talk()) == (
         ListedSession("a", "/w"),
-        ListedSession("b", "/w", "B", None, 2, "resumed", "verified", "Zed"),
+        ListedSession("b", "/w", "B", None, 2, "resumed", "verified", "Zed (process 7)"),
     )
     assert [message["params"] for message in agents_book.received[1:]] == [
         {"cwd": str(tmp_path)},

@@ -99,12 +99,13 @@ def test_a_plan_is_printed_as_it_stands_at_the_end() -> None:
 
 
 def test_what_a_question_has_shown_of_a_call_is_not_shown_again() -> None:
-    edit: JsonObject = {**call("pending"), "content": [{"type": "diff", "path": "/a", "newText": "new"}]}
+    def edit(status: str, old: str, new: str) -> JsonObject:
+        return {**call(status), "content": [{"type": "diff", "path": "/a", "oldText": old, "newText": new}]}
+
     output = Output()
     view = View(Screen(Console(file=output, width=60)), replaying=True)
-    view.asked(read_tool_call("c", edit))
-    view.update(edit)
-    view.update(call("completed"))
+    view.asked(read_tool_call("c", edit("pending", "old", "new")))
+    view.update(edit("completed", "one\nold\ntwo", "one\nnew\ntwo"))
     assert output.getvalue().strip() == "✓ c (other) · completed"
-    view.update({**call("failed"), "content": [{"type": "diff", "path": "/a", "newText": "other"}]})
+    view.update(edit("failed", "one\nold\ntwo", "one\nother\ntwo"))
     assert "+other" in output.getvalue()

@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from sessions.lease import Holder, Lease, SessionBusy
+from sessions.lease import Holder, Lease, SessionBusy, holder
 
 ME = Holder(pid=os.getpid(), client="editor", since="2026-11-23T00:00:00.000Z")
 
@@ -185,4 +186,25 @@ def test_a_note_of_a_process_that_was_killed_names_nobody_else(tmp_path: Path) -
         Lease.acquire(tmp_path, ME)
     assert caught.value.holder == ME
     timer.join()
+    lease.release()
+
+
+def test_a_list_is_told_who_holds_a_lease_while_it_is_held(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    now = Holder(os.getpid(), "editor", datetime.now(UTC).isoformat())
+    lease = Lease.acquire(tmp_path, now)
+    assert holder(tmp_path) == now
+    lease.release()
+    assert holder(tmp_path) is None
+    with another_process(tmp_path) as process:
+        process.kill()
+        process.wait()
+        assert holder(tmp_path) is None  # its note is still there
+
+
+@pytest.mark.parametrize("since", ["2000-01-01T00:00:00Z", "some time ago"])
+def test_a_later_process_with_the_number_of_a_killed_one_holds_nothing(tmp_path: Path, since: str) -> None:
+    lease = Lease.acquire(tmp_path, Holder(os.getpid(), "editor", since))
+    assert (tmp_path / "lease.json").exists()
+    assert holder(tmp_path) is None
     lease.release()

@@ -16,7 +16,7 @@ SECONDS = 90
 class Tmux:
     """A terminal of a fixed size; a context manager, since tmux is a server that would stay.
 
-    `folder` is for its socket and its note of what is written; the program starts with `environment` alone.
+    `folder` is for its socket and what it tells; the program starts with `environment` alone.
     """
 
     def __init__(
@@ -29,26 +29,30 @@ class Tmux:
         size: tuple[int, int] = (80, 24),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._socket = folder / "tmux"
-        self._written = folder / "written"
+        self._socket, self._written, self._status, self._pid = (
+            folder / name for name in ("tmux", "written", "status", "pid")
+        )
         self._command = command
         self._cwd = cwd
         self._environment = environment
         self._size = size
-        self._news = -1
+        self._news = self._end = -1
 
     def __enter__(self) -> Tmux:
-        os.mkfifo(self._written)
-        # Open for writing as well, so that there is no end when a writer goes.
-        self._news = os.open(self._written, os.O_RDWR | os.O_NONBLOCK)
+        self._news, self._end = _pipe(self._written), _pipe(self._status)
         width, height = (str(number) for number in self._size)
-        program = shlex.join(["env", "-i", *(f"{key}={value}" for key, value in self._environment.items())])
+        # The shell tells of the end, since tmux does not see every one.
+        program = shlex.join(
+            [
+                *("env", "-i", *(f"{key}={value}" for key, value in self._environment.items())),
+                *("sh", "-c", f'echo $$ > {shlex.quote(str(self._pid))}; exec "$@"', "-", *self._command),
+            ]
+        )
         self._run(
             *("start-server", ";", "set", "-g", "status", "off", ";", "set", "-g", "remain-on-exit", "on", ";"),
             *("set", "-g", "history-limit", "5000", ";", "set", "-g", "default-terminal", "tmux-256color", ";"),
-            *("set-hook", "-g", "pane-died", f"run-shell -b 'echo died > {self._written}'", ";"),
             *("new-session", "-d", "-x", width, "-y", height, "-c", str(self._cwd)),
-            f"exec {program} {shlex.join(self._command)}",
+            f"{program}; echo $? > {shlex.quote(str(self._status))}",
         )
         self._run("pipe-pane", "-O", f"exec cat > {shlex.quote(str(self._written))}")
         return self
@@ -56,6 +60,7 @@ class Tmux:
     def __exit__(self, *_: object) -> None:
         self._run("kill-server")
         os.close(self._news)
+        os.close(self._end)
 
     def type(self, text: str) -> None:
         """Type a text as it is."""
@@ -90,29 +95,32 @@ class Tmux:
             shown = self.screen(scrollback=scrollback)
             if holds(shown):
                 return shown
-            ready, _, _ = select.select([self._news], [], [], SECONDS)
-            assert ready and not self._dead(), f"still only this is shown:\n{self.screen(scrollback=True)}"
-            os.read(self._news, 1 << 20)
+            ready, _, _ = select.select([self._news, self._end], [], [], SECONDS)
+            if self._news in ready:
+                os.read(self._news, 1 << 20)
+            elif not holds(self.screen(scrollback=scrollback)):
+                raise AssertionError(f"still only this is shown:\n{self.screen(scrollback=True)}")
 
     def shows(self, *texts: str) -> str:
-        """Wait until all these texts are on the screen; returns it."""
-        return self.until(lambda shown: all(text in shown for text in texts))
+        """Wait until all these texts are on the screen, wherever lines are broken; returns it."""
+        return self.until(lambda shown: all(text in " ".join(shown.split()) for text in texts))
 
     def ends(self) -> int:
         """Wait for the program to end; returns its exit status."""
-        while not self._dead():
-            ready, _, _ = select.select([self._news], [], [], SECONDS)
-            assert ready, f"it does not end:\n{self.screen(scrollback=True)}"
-            os.read(self._news, 1 << 20)
-        return int(self._run("display-message", "-p", "#{pane_dead_status}").strip() or -1)
+        ready, _, _ = select.select([self._end], [], [], SECONDS)
+        assert ready, f"it does not end:\n{self.screen(scrollback=True)}"
+        return int(os.read(self._end, 100))
 
     def pid(self) -> int:
         """The process id of the program."""
-        return int(self._run("display-message", "-p", "#{pane_pid}"))
-
-    def _dead(self) -> bool:
-        return self._run("display-message", "-p", "#{pane_dead}").strip() == "1"
+        return int(self._pid.read_text(encoding="utf-8"))
 
     def _run(self, *arguments: str) -> str:
         command = ["tmux", "-S", str(self._socket), "-f", "/dev/null", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS).stdout
+
+
+def _pipe(path: Path) -> int:
+    os.mkfifo(path)
+    # Open for writing as well, so that there is no end when a writer goes.
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK)
