@@ -7,8 +7,9 @@
 `docs/library.md` has a whole example.
 """
 
+from acp_agent.antigravity.keeping import CancelledBefore
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
-from acp_agent.antigravity.resumable import CancelledBefore, ResumableAgent, TurnEnd, TurnInProgress
+from acp_agent.antigravity.resumable import ResumableAgent, TurnEnd, TurnInProgress
 from acp_agent.antigravity.stage import Audience
 from acp_agent.steps import HarnessError
 from sessions.report import CheckpointReport, Outcome, Reason, ResumeReport

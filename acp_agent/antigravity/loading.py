@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,7 @@ async def bring_back(
         HarnessStillRunning: an older harness of this session cannot be ended.
         StoreDamaged, StoreRefused, JournalError, OSError: the disk refuses.
     """
+    began = time.perf_counter()
     left = await asyncio.to_thread(leftovers.settle, session.id)
     await asyncio.to_thread(timeline.finish_interrupted, session, journal)
     found = await asyncio.to_thread(evidence.gather, session, journal)
@@ -111,7 +113,32 @@ async def bring_back(
     except BaseException:
         await harness.close()
         raise
+    _say(session.id, report, (time.perf_counter() - began) * 1000)
     return BroughtBack(harness, report, note)
+
+
+def _say(session_id: str, report: ResumeReport, ms: float) -> None:
+    worse = report.turns_lost > 0 or report.outcome is not Outcome.RESUMED
+    say(
+        log,
+        Event.BROUGHT_BACK,
+        f"session {session_id}: {report.outcome.value}/{report.reason.value}, {report.summary}",
+        logging.WARNING if worse else None,
+        session=session_id,
+        outcome=report.outcome.value,
+        reason=report.reason.value,
+        turns=report.turns,
+        turns_in_context=report.turns_in_context,
+        turns_lost=report.turns_lost,
+        turns_primed=report.turns_primed,
+        turns_summarised=report.turns_summarised,
+        interrupted=report.interrupted.turn if report.interrupted else None,
+        checkpoint=report.checkpoint.turn if report.checkpoint else None,
+        failed_checks=",".join(check.name for check in report.checks if not check.ok) or None,
+        orphans=len(report.orphans),
+        moved_aside=report.moved_aside is not None,
+        ms=ms,
+    )
 
 
 @dataclass(slots=True)

@@ -11,26 +11,26 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from acp_agent import prompts, shortening, showing
-from acp_agent.antigravity import catching_up, loading, sdk_config, starting
+from acp_agent.antigravity import catching_up, loading, sdk_config
 from acp_agent.antigravity.harness import Harness
+from acp_agent.antigravity.keeping import CANCEL_SECONDS, HarnessKeeper
 from acp_agent.antigravity.loading import ResumeRefused, Wishes
 from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.saving import Due, Saving
-from acp_agent.antigravity.sdk_config import AgentConfig, Place
+from acp_agent.antigravity.sdk_config import AgentConfig
 from acp_agent.antigravity.stage import Audience, Nobody, Stage
 from acp_agent.logs import Event, say, scope
 from acp_agent.prompts import Block
 from acp_agent.steps import (
     HarnessDied,
     HarnessError,
-    HarnessNotStarted,
     Limit,
     Part,
     Source,
@@ -38,7 +38,7 @@ from acp_agent.steps import (
     Text,
 )
 from acp_agent.translate import Translator
-from sessions import durable, events, timeline
+from sessions import events, timeline
 from sessions.journal import INTERRUPTED, Journal, JournalError
 from sessions.lease import Holder, Lease
 from sessions.leftovers import HarnessStillRunning
@@ -48,27 +48,14 @@ from sessions.store import Store, new_session_id, now
 
 log = logging.getLogger(__name__)
 
-CANCEL_SECONDS = 1.0
-"""How long a harness may take to halt a turn before it is killed and the turn counts as cut. With the closing that
-makes less than the 2 s in which a cancelled prompt is answered."""
-
-END_STARTED_SECONDS = 0.05
-"""How long the closing of a session waits for a harness that it has just killed, before it looks again."""
-
 StopReason = Literal["end_turn", "cancelled", "max_turn_requests", "max_tokens"]
 """How a turn ended, in the protocol's words; the last two if a limit of the configuration ended it."""
-
-Result = TypeVar("Result")
 
 _LIMITED: dict[Limit, StopReason] = {Limit.REQUESTS: "max_turn_requests", Limit.TOKENS: "max_tokens"}
 
 
 class TurnInProgress(Exception):
     """The session already runs a turn."""
-
-
-class CancelledBefore(Exception):
-    """A turn was cancelled while its harness was still being opened, which goes on; nothing of it was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +97,16 @@ class ResumableAgent:
         self.scope = scope.of(session.id)
         """Whom the log's lines are about; its turn is the one that runs, until whoever runs it says it is over."""
         self._lease = lease
-        self._config = config
         self._folders = tuple(folders) or (Path(session.info.cwd),)
         self._audience = audience or Nobody()
         self._wishes = wishes or Wishes()
         self._silence = silence
         self._halted = False
-        self._resting: asyncio.Task[None] | None = None
-        self._opening: asyncio.Task[Harness] | None = None
-        self._closing = False
         self._journal = Journal(session)
-        self._harness: Harness | None = None
-        self._opened_with: AgentConfig | None = None
         self._saving = Saving(session, self._journal)
+        self._keeper = HarnessKeeper(
+            session, config, bring_back=self._bring_back_and_tell, on_dropped=self._saving.closed
+        )
         self.stage = Stage(self._journal, self._audience)
         """What the running turn shows, and asks."""
         self._note = session.recall("note")
@@ -196,16 +180,14 @@ class ResumableAgent:
 
         Raises what `loading.bring_back` raises.
         """
-        began = time.perf_counter()
         await self.drop_harness()
         back = await loading.bring_back(
-            self.session, self._journal, self._open_harness, folders=self._folders, wishes=self._wishes
+            self.session, self._journal, self._keeper.open, folders=self._folders, wishes=self._wishes
         )
         again = self.report is not None
         self.report = back.report
-        _say_brought_back(self.session.id, back.report, (time.perf_counter() - began) * 1000)
         self._note = self._note or self.session.recall("note")
-        self._harness = back.harness
+        self._keeper.hold(back.harness)
         self.used_tokens = await back.harness.used_tokens()
         self._saving.opened(back.harness.history, new_base=back.report.outcome is not Outcome.RESUMED)
         own, *others = (str(folder) for folder in self._folders)
@@ -258,7 +240,7 @@ class ResumableAgent:
         if self._turn is not None:
             raise TurnInProgress
         self._cancelled = asyncio.Event()
-        harness = await self._ready_harness()
+        harness = await self._keeper.ready(self._cancelled)
         began = time.perf_counter()
         number = self._journal.begin_turn(prompts.excerpt(blocks))
         scope.enter(self.session.id)
@@ -308,9 +290,9 @@ class ResumableAgent:
         not store what it showed. The next call tries again.
         """
         report = await self._saving.take(self._saving.due or Due(self._journal.head, "end_turn"))
-        if self._halted and self._harness is not None:
+        if self._halted and (harness := self._keeper.harness) is not None:
             # One that was being started when the turn was cancelled may have begun to run only now.
-            await self._harness.end_commands()
+            await harness.end_commands()
         self._halted = False
         if report.durable or not self._saving.not_stored:
             return report
@@ -338,7 +320,7 @@ class ResumableAgent:
         """
         if self._turn is not None:
             raise TurnInProgress
-        await self._settled()
+        await self._keeper.settled()
         await self.drop_harness()
         await asyncio.to_thread(timeline.restore, self.session, self._journal, turn=turn)
         self._saving.due = None
@@ -351,7 +333,7 @@ class ResumableAgent:
         if self._cancelled.is_set():
             return
         self._cancelled.set()
-        turn, harness = self._turn, self._harness
+        turn, harness = self._turn, self._keeper.harness
         if harness is None or turn is None:
             return
         # The stream ends when the harness is idle; a harness that does not get there is ended. The time runs from
@@ -361,12 +343,13 @@ class ResumableAgent:
 
     def mcp_failures(self) -> list[ServerFailure]:
         """The MCP servers of the open harness that cannot be had."""
-        return self._harness.mcp_failures() if self._harness is not None else []
+        harness = self._keeper.harness
+        return harness.mcp_failures() if harness is not None else []
 
     @property
     def awake(self) -> bool:
         """Whether it holds a harness, or opens one."""
-        return self._harness is not None or self._opening is not None
+        return self._keeper.awake
 
     async def hibernate(self) -> bool:
         """Close the harness until the next turn, which opens one and verifies it; whether that could be done.
@@ -377,38 +360,21 @@ class ResumableAgent:
         """
         if self._turn is not None or self._saving.due is not None:
             return False
-        if self._resting is not None or self._opening is not None:
-            return False
-        self._resting = asyncio.ensure_future(self.drop_harness())
-        try:
-            await asyncio.shield(self._resting)
-        finally:
-            self._resting = None
-        return True
+        return await self._keeper.rest()
 
     def reconfigure(self, config: AgentConfig) -> None:
         """Let the turns from the next one on run with another configuration; the harness is opened anew for it."""
-        self._config = config
+        self._keeper.reconfigure(config)
 
     async def drop_harness(self) -> None:
         """Close the harness in order; the next turn opens another."""
-        harness, self._harness = self._harness, None
-        if harness is not None:
-            await harness.close()
-            # The harness lets others read what it keeps beside its database (measured with 0.1.22).
-            await asyncio.to_thread(durable.make_private, self.session.app_data_dir)
-        self._saving.closed()
+        await self._keeper.drop()
 
     async def close(self) -> None:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
         self._cancelled.set()
-        self._closing = True
-        while self._opening is not None:
-            # Nobody wants it any more; one that is stuck would be waited for.
-            await asyncio.to_thread(starting.end_started, self.session.id)
-            await asyncio.wait({self._opening}, timeout=END_STARTED_SECONDS)
-        await self._settled()
-        if self._saving.due is not None and self._harness is not None and self._turn is None:
+        await self._keeper.open_no_more()
+        if self._saving.due is not None and self._keeper.harness is not None and self._turn is None:
             await self.save_trajectory()
         try:
             self._journal.flush()
@@ -459,53 +425,10 @@ class ResumableAgent:
         if step.source is Source.MODEL and step.tool is None and not step.error and not step.subagent:
             turn.last_text = step.content
 
-    async def _ready_harness(self) -> Harness:
-        """The open harness; one is opened if there is none, for as long as the turn is not cancelled."""
-        if self._resting is None and self._opening is None and self._is_ready():
-            assert self._harness is not None
-            return self._harness
-        await self._cancellable(self._settled())
-        if self._cancelled.is_set():
-            raise CancelledBefore
-        opening = self._opening = asyncio.ensure_future(self._opened())
-        opening.add_done_callback(self._is_opened)
-        return await self._cancellable(opening)
-
-    async def _cancellable(self, work: Awaitable[Result]) -> Result:
-        """Wait for something that goes on even if the turn is cancelled; it then has `CANCEL_SECONDS` left."""
-        working = asyncio.ensure_future(work)
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
-        try:
-            await asyncio.wait({working, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                await asyncio.wait({working}, timeout=CANCEL_SECONDS)
-        finally:
-            cancelled.cancel()
-        if not working.done():
-            raise CancelledBefore
-        return working.result()
-
-    async def _settled(self) -> None:
-        """Wait until no harness is being opened or given up; whether that went well is not said."""
-        if going_on := {task for task in (self._resting, self._opening) if task is not None}:
-            await asyncio.wait(going_on)
-
-    async def _opened(self) -> Harness:
-        if not self._is_ready():
-            report = await self.bring_back()
-            if report.reason is not Reason.NEVER_PROMPTED:
-                await self._audience.reopened(report)
-        assert self._harness is not None
-        return self._harness
-
-    def _is_opened(self, opening: asyncio.Task[Harness]) -> None:
-        self._opening = None
-        if not opening.cancelled() and (error := opening.exception()):
-            words = f"session {self.session.id}: it was not opened: {error}"
-            say(log, Event.OPENING_FAILED, words, session=self.session.id, error=type(error).__name__)
-
-    def _is_ready(self) -> bool:
-        return self._harness is not None and self._harness.alive and self._opened_with is self._config
+    async def _bring_back_and_tell(self) -> None:
+        report = await self.bring_back()
+        if report.reason is not Reason.NEVER_PROMPTED:
+            await self._audience.reopened(report)
 
     def _keep_note(self, note: str | None) -> None:
         if note is not None and not (isinstance(self._note, str) and note in self._note):
@@ -513,40 +436,9 @@ class ResumableAgent:
             self._note = f"{self._note} {note}" if isinstance(self._note, str) else note
             self.try_to_store(lambda: self.session.remember("note", self._note))
 
-    async def _open_harness(self, exists: bool, primer: str | None) -> Harness:
-        if self._closing:
-            raise HarnessNotStarted("The session is being closed.")
-        self._opened_with = self._config
-        place = Place(self.session.id, self.session.trajectory_dir, self.session.app_data_dir, primer)
-        return await Harness.open(self._config, place, exists=exists)
-
     def _kill_if_stuck(self, turn: _Turn, harness: Harness) -> None:
-        if self._turn is turn and self._harness is harness:
+        if self._turn is turn and self._keeper.harness is harness:
             harness.kill("halt")
-
-
-def _say_brought_back(session_id: str, report: ResumeReport, ms: float) -> None:
-    worse = report.turns_lost > 0 or report.outcome is not Outcome.RESUMED
-    say(
-        log,
-        Event.BROUGHT_BACK,
-        f"session {session_id}: {report.outcome.value}/{report.reason.value}, {report.summary}",
-        logging.WARNING if worse else None,
-        session=session_id,
-        outcome=report.outcome.value,
-        reason=report.reason.value,
-        turns=report.turns,
-        turns_in_context=report.turns_in_context,
-        turns_lost=report.turns_lost,
-        turns_primed=report.turns_primed,
-        turns_summarised=report.turns_summarised,
-        interrupted=report.interrupted.turn if report.interrupted else None,
-        checkpoint=report.checkpoint.turn if report.checkpoint else None,
-        failed_checks=",".join(check.name for check in report.checks if not check.ok) or None,
-        orphans=len(report.orphans),
-        moved_aside=report.moved_aside is not None,
-        ms=ms,
-    )
 
 
 def _was_rolled_back(report: ResumeReport) -> bool:
