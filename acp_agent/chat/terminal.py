@@ -326,10 +326,8 @@ class Terminal:
 class _TerminalScreen(Screen):
     """Takes the redrawn part down before it prints, and has it drawn again below."""
 
-    frames = True
-
     def __init__(self, console: Console) -> None:
-        super().__init__(console)
+        super().__init__(console, frames=True)
         self.app: Application[None] | None = None
         self.tail: Tail = tuple
 
