@@ -132,8 +132,9 @@ class Terminal:
 
     def put_back(self, text: str) -> bool:
         """See `Front`. What is being typed now is not written over; the history has the other then."""
-        if not self._buffer.text:
-            self._buffer.reset(document=Document(text))
+        if self._buffer.text:
+            return False
+        self._buffer.reset(document=Document(text))
         return True
 
     def drop_typed(self) -> bool:
