@@ -41,7 +41,7 @@ async def run_chat(options: ChatOptions) -> int:
     """
     console = Console(highlight=False, no_color=None if options.colour else True)
     if not options.interactive:
-        return await play(options.agent_command, Screen(console))
+        return await play(options.agent_command, Screen(console, frames=console.is_terminal))
     return await Interactive(options.agent_command, options.cwd, _front(console)).run(options.start)
 
 

@@ -413,7 +413,8 @@ class Interactive:
         """The sessions of this folder, asked for once a line; none while the agent cannot be asked."""
         if self._completed is None:
             try:
-                self._completed = await self._client.sessions()
+                # Not `sessions` of the client, which would start an agent.
+                self._completed = await self._client.agent.list_sessions(self._cwd)
             except (RpcError, AgentDied, FieldError, NoSession):
                 return ()
         return self._completed

@@ -57,10 +57,9 @@ class Screen:
     Once the terminal or the pipe is `gone`, nothing is shown, and nothing fails.
     """
 
-    frames = False
-
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, frames: bool = False) -> None:
         self.console = console
+        self.frames = frames
         self.gone = False
 
     def show(self, *renderables: RenderableType, gap: bool = False, wrap: bool = True) -> None:

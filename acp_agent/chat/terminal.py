@@ -131,8 +131,9 @@ class Terminal:
 
     def put_back(self, text: str) -> bool:
         """See `Front`. What is being typed now is not written over; the history has the other then."""
-        if not self._buffer.text:
-            self._buffer.reset(document=Document(text))
+        if self._buffer.text:
+            return False
+        self._buffer.reset(document=Document(text))
         return True
 
     def drop_typed(self) -> bool:
@@ -325,10 +326,8 @@ class Terminal:
 class _TerminalScreen(Screen):
     """Takes the redrawn part down before it prints, and has it drawn again below."""
 
-    frames = True
-
     def __init__(self, console: Console) -> None:
-        super().__init__(console)
+        super().__init__(console, frames=True)
         self.app: Application[None] | None = None
         self.tail: Tail = tuple
 

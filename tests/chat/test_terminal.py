@@ -319,3 +319,49 @@ def test_a_terminal_that_is_gone_ends_the_client(book: MakeBook, tmp_path: Path)
 
     asyncio.run(talk())
     assert agents_book.methods == ["initialize", "session/new"]
+
+
+def test_completing_starts_no_agent(book: MakeBook, tmp_path: Path) -> None:
+    async def talk() -> None:
+        async with at_terminal(book(*NEW, ("await", "session/prompt"), ("kill-self",)), tmp_path) as talk:
+            await talk.draws("session s-1")
+            talk.type("hello\r")
+            await talk.draws("ended unexpectedly")
+            talk.type("/load \t")
+            await talk.draws("> /load")
+            talk.type("\x03\x03")
+            await talk.draws("Ctrl-C again leaves")
+            talk.type("/help\r")
+            await talk.draws("Alt-Enter")
+            talk.type("/quit\r")
+
+    asyncio.run(talk())
+    assert len(list((tmp_path / "scripted-agent").glob("life-*"))) == 1
+
+
+def test_a_prompt_that_cannot_be_sent_does_not_take_the_place_of_another(book: MakeBook, tmp_path: Path) -> None:
+    agents_book = book(
+        *NEW,
+        ("await", "session/prompt"),
+        message("Working"),
+        ("await", "session/cancel"),
+        ("raw", '{"jsonrpc": "2.0", "id": 3, "result": {"stopReason": "cancelled"}}\n'),
+    )
+
+    async def talk() -> None:
+        async with at_terminal(agents_book, tmp_path) as talk:
+            await talk.draws("session s-1")
+            talk.type("hello\r")
+            await talk.draws("Working")
+            talk.type("@./missing\r")
+            await talk.draws("(waits until the turn is done) @./missing")
+            talk.type("half a line")
+            await talk.draws("half a line")
+            talk.type("\x03")
+            await talk.draws("There is no file ./missing. The prompt was not sent.")
+            assert "for another try" not in talk.screen_after(0)
+            talk.type("\x03\x03")
+            await talk.draws("Ctrl-C again leaves")
+            talk.type("\x04")
+
+    asyncio.run(talk())

@@ -21,6 +21,9 @@ from tests.docs.pages import ROOT
 
 PICTURE = ROOT / "docs" / "terminal.svg"
 COLUMNS = 100
+TERMINAL = {"COLUMNS": str(COLUMNS), "FORCE_COLOR": "1"}
+"""What makes the client write as it does at a terminal of this width."""
+
 LEFT_OUT = "[…]"
 
 _HEADING = re.compile(r"=== \d")
@@ -33,7 +36,7 @@ def script() -> str:
     """What the script writes, with the escape sequences of its colours."""
     done = subprocess.run(
         [sys.executable, "-m", "acp_agent", "chat", "--offline"],
-        env={**os.environ, "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1"},
+        env={**os.environ, **TERMINAL},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -42,9 +45,9 @@ def script() -> str:
     return done.stdout
 
 
-def in_a_project(written: str) -> str:
-    """What is written, as if the script were played in a folder of somebody's and not in a temporary one."""
-    return _FOLDER.sub("/home/ada/project", written)
+def seen(written: str) -> Text:
+    """What is written as it is seen, as if the script were played in somebody's folder and not a temporary one."""
+    return Text.from_ansi(_FOLDER.sub("/home/ada/project", written).rstrip("\n"))
 
 
 def shown(written: Text) -> Text:
@@ -98,6 +101,5 @@ def words(svg: str) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    written = Text.from_ansi(in_a_project(script()).rstrip("\n"))
-    PICTURE.write_text(draw(shown(written)), encoding="utf-8")
+    PICTURE.write_text(draw(shown(seen(script()))), encoding="utf-8")
     sys.stdout.write(f"{PICTURE.relative_to(ROOT)} is drawn anew.\n")
