@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from acp_agent.loopback import is_loopback
+
 ANSWER_SECONDS: Final = 20.0
 """How long a server may take to answer what the harness asks of its own accord; a tool takes what it takes."""
 
@@ -210,6 +212,8 @@ async def _http(bridge: Bridge, url: str, headers: dict[str, str]) -> None:
     from mcp.shared.message import SessionMessage  # noqa: PLC0415
     from mcp.types import jsonrpc_message_adapter  # noqa: PLC0415
 
+    if is_loopback(url):
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # this process speaks with nothing else
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 

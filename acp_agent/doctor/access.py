@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import ssl
@@ -18,6 +17,7 @@ from acp_agent import config, credentials, models
 from acp_agent.credentials import BadKey
 from acp_agent.doctor.findings import Finding, ok, problem, skipped, warning
 from acp_agent.doctor.situation import Situation
+from acp_agent.loopback import is_loopback
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
 from acp_agent.system import paths
 
@@ -140,46 +140,17 @@ def endpoint(situation: Situation) -> Iterator[Finding]:
         yield from _asked(found, url, settings.model)
 
 
-def proxy(_: Situation) -> Iterator[Finding]:
-    """Whether there is a proxy, and whether it is kept from what goes on inside this machine."""
-    proxies = urllib.request.getproxies()
-    # The library that the SDK reaches its harness with (websockets 17) asks for a proxy in this order.
-    through = next((proxies[scheme] for scheme in ("ws", "socks", "https", "http") if scheme in proxies), None)
-    if through is None:
-        yield ok("No proxy is set")
-        return
-    host = urlsplit(through).hostname or through
-    if urllib.request.proxy_bypass("127.0.0.1:1"):
-        yield ok(f"There is a proxy, {host}, and this machine is reached without it", private=(host,))
-    else:
-        yield problem(
-            f"The proxy {host} is asked for 127.0.0.1 as well, where the agent reaches its harness: no session can"
-            " be opened.",
-            "Set NO_PROXY=127.0.0.1,localhost; in an IDE, in the `env` of the agent's entry.",
-            private=(host,),
-        )
-
-
 def _proxied(url: str) -> Iterator[Finding]:
     parts = urlsplit(url)
-    host = parts.hostname or ""
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy is None or urllib.request.proxy_bypass(host):
-        return
-    through = urlsplit(proxy).hostname or proxy
-    if _is_loopback(host):
-        yield warning(
-            f"An endpoint on this machine ({host}) is asked through the proxy {through}.",
-            f"Add {host} to NO_PROXY.",
-            private=(through,),
-        )
-    else:
+    if proxy is not None and not is_loopback(url) and not urllib.request.proxy_bypass(parts.hostname or ""):
+        through = urlsplit(proxy).hostname or proxy
         yield ok(f"It is asked through the proxy {through}", private=(through,))
 
 
 def _asked(found: Endpoint, url: str, model: str | None) -> Iterator[Finding]:
     where, host = shown(url), urlsplit(url).hostname or ""
-    private = () if _is_loopback(host) or host.endswith(".googleapis.com") else (where, host)
+    private = () if is_loopback(url) or host.endswith(".googleapis.com") else (where, host)
     if urlsplit(url).username is not None:
         # The harness can, and then answers; it is only the list that Python's client cannot have.
         yield warning(
@@ -303,10 +274,3 @@ def shown(url: str) -> str:
         port = ""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     return f"{parts.scheme}://{host}{port}{parts.path}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
