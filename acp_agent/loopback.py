@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 def is_loopback(url: str) -> bool:
     """Whether a URL names this machine itself: `localhost`, or an address that the kernel loops back."""
-    host = urlsplit(url).hostname or ""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # no address, or no URL
+        return False
