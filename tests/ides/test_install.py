@@ -15,7 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from acp_agent.chat.process import AgentProcess
 from acp_agent.cli import main
-from acp_agent.ides import inspection, settings_file
+from acp_agent.ides import inspection, launching, settings_file
 from acp_agent.ides.inspection import State
 from acp_agent.ides.launching import Launch
 from acp_agent.ides.machine import Machine
@@ -214,6 +214,14 @@ def test_it_says_where_the_key_comes_from(home: Home, monkeypatch: pytest.Monkey
     assert "GEMINI_API_KEY is set here" in said
     assert not any(b"AIza" in content for content in home.files().values())
     assert "AIza" not in said
+
+
+def test_it_says_which_settings_the_ide_will_not_have(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Set here" not in home.run("install", "zed")
+    monkeypatch.setenv("ACP_AGENT_BASE_URL", "http://u:secret@localhost:1/v1")
+    said = home.run("install", "zed")
+    assert "Set here, and not in an IDE that is not started from here: ACP_AGENT_BASE_URL." in said
+    assert "secret" not in said
 
 
 def test_the_page_is_right(home: Home) -> None:
