@@ -268,6 +268,11 @@ def test_what_is_set_up_is_seen(home: Home, tmp_path: Path) -> None:
         f"'Antigravity' starts another acp-agent: {other}.",
     )
     assert zed({"command": "/bin/sh"}) == (State.OTHER_COMMAND, "'Antigravity' starts another agent.")
+    registered = {"agent_servers": {launching.PACKAGE: {"type": "registry"}}}
+    home.with_zed(json.dumps(registered))
+    assert inspection.look(machine, launch)[0].state is State.REGISTERED
+    home.with_zed(json.dumps({"agent_servers": {"other-agent": {"type": "registry"}}}))
+    assert inspection.look(machine, launch)[0].state is State.WITHOUT_ENTRY
     home.with_zed("{,}")
     found = inspection.look(machine, launch)[0]
     assert found.state is State.UNREADABLE
