@@ -243,6 +243,38 @@ def test_a_proxy_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
         assert len(machine.check("endpoint").findings) == 1
 
 
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("ada:secret@127.0.0.1:9", "127.0.0.1"),
+        ("http://[secret", "that is set"),
+        ("http://:secret@", "that is set"),
+    ],
+)
+def test_no_form_of_a_proxy_shows_its_password(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, proxy: str, shown: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    machine.flags["base_url"] = "http://models.invalid/v1"
+    done = machine.check("endpoint")
+    assert done.findings[0].found == f"It is asked through the proxy {shown}"
+    assert "secret" not in str(done)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (urllib.error.URLError(OSError("Tunnel connection failed: 407 Who are you")), "wants credentials (407)"),
+        (urllib.error.URLError(OSError("Tunnel connection failed: 403 No")), "the proxy p refuses it (403)"),
+        (urllib.error.URLError(ConnectionRefusedError(111, "no")), "the proxy p takes no connection"),
+        (urllib.error.URLError(socket.gaierror(-2, "no")), "the proxy p is not found"),
+        (urllib.error.URLError(TimeoutError()), "does not answer in"),
+    ],
+)
+def test_what_goes_wrong_at_a_proxy_is_not_blamed_on_the_endpoint(error: Exception, said: str) -> None:
+    assert said in access.why(error, openai=False, proxy="p")[0]
+
+
 def test_an_endpoint_on_this_machine_is_asked_past_the_proxy(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
