@@ -183,7 +183,7 @@ def _stdio(bridge: Bridge, command: list[str], environment: dict[str, str]) -> N
                 server.stdin.write(passed)
                 server.stdin.flush()
             except OSError:
-                bridge.fail("it closed its input")
+                bridge.fail(_why_closed(server))
     if server is not None:
         _end(server)
 
@@ -192,7 +192,19 @@ def _read_server(bridge: Bridge, server: subprocess.Popen[bytes]) -> None:
     assert server.stdout is not None
     for line in server.stdout:
         bridge.from_server(line)
-    bridge.fail(f"it ended (exit status {server.wait()})")
+    bridge.fail(_ended(server.wait()))
+
+
+def _why_closed(server: subprocess.Popen[bytes]) -> str:
+    """Why a server takes no more input: as a rule it has ended, and this is seen before the end of its output."""
+    try:
+        return _ended(server.wait(END_SECONDS))
+    except subprocess.TimeoutExpired:
+        return "it closed its input"
+
+
+def _ended(status: int) -> str:
+    return f"it ended (exit status {status})"
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
