@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from acp_agent.loopback import is_loopback
+
 ANSWER_SECONDS: Final = 20.0
 """How long a server may take to answer what the harness asks of its own accord; a tool takes what it takes."""
 
@@ -181,7 +183,7 @@ def _stdio(bridge: Bridge, command: list[str], environment: dict[str, str]) -> N
                 server.stdin.write(passed)
                 server.stdin.flush()
             except OSError:
-                bridge.fail("it closed its input")
+                bridge.fail(_why_closed(server))
     if server is not None:
         _end(server)
 
@@ -190,7 +192,19 @@ def _read_server(bridge: Bridge, server: subprocess.Popen[bytes]) -> None:
     assert server.stdout is not None
     for line in server.stdout:
         bridge.from_server(line)
-    bridge.fail(f"it ended (exit status {server.wait()})")
+    bridge.fail(_ended(server.wait()))
+
+
+def _why_closed(server: subprocess.Popen[bytes]) -> str:
+    """Why a server takes no more input: as a rule it has ended, and this is seen before the end of its output."""
+    try:
+        return _ended(server.wait(END_SECONDS))
+    except subprocess.TimeoutExpired:
+        return "it closed its input"
+
+
+def _ended(status: int) -> str:
+    return f"it ended (exit status {status})"
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
@@ -210,6 +224,8 @@ async def _http(bridge: Bridge, url: str, headers: dict[str, str]) -> None:
     from mcp.shared.message import SessionMessage  # noqa: PLC0415
     from mcp.types import jsonrpc_message_adapter  # noqa: PLC0415
 
+    if is_loopback(url):
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # this process speaks with nothing else
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 

@@ -21,6 +21,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from acp_agent.logs import Event, say
+from acp_agent.loopback import is_loopback
 from acp_agent.options import Model
 from acp_agent.secret import Secret
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint
@@ -143,7 +144,9 @@ def _gemini(base_url: str, key: str) -> list[Model]:
 
 def _get(url: str, headers: dict[str, str]) -> dict[str, JsonValue]:
     request = urllib.request.Request(url, headers=headers)  # noqa: S310  (the settings allow http and https only)
-    with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310
+    # A proxy would look for an endpoint on this machine on its own; the harness goes past it as well.
+    proxies = urllib.request.ProxyHandler({} if is_loopback(url) else None)
+    with urllib.request.build_opener(proxies).open(request, timeout=SECONDS) as response:
         data = response.read(LARGEST_PAGE + 1)
     if len(data) > LARGEST_PAGE:
         raise ValueError("the list is too long")

@@ -3,6 +3,9 @@
 The SDK starts a harness and reads where it listens in calls that block (measured with 0.1.22): 30 to 60 ms as a
 rule, and for as long as it lives if it is stuck. All sessions of a process share one event loop, so this part of
 the start is moved to a thread; the connection itself is made on the event loop, where it is used.
+
+That connection is one inside this machine. The library that makes it asks the proxy of the environment or the
+system for it all the same, and no proxy can reach it, so it is made without one.
 """
 
 from __future__ import annotations
@@ -10,11 +13,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import psutil
+import websockets
+from google.antigravity.connections.local import local_connection
 
 from sessions.leftovers import MARKER_VARIABLE
+
+
+class _WithoutProxy:
+    """`websockets` for the SDK's module that connects to harnesses, and to nothing else.
+
+    Variables of the environment would do it too, but they would reach the commands that the harness runs, and on
+    macOS and Windows hide the proxies of the system from all that needs them.
+    """
+
+    connect = staticmethod(partial(websockets.connect, proxy=None))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(websockets, name)
+
+
+local_connection.websockets = _WithoutProxy()
 
 
 def start_on_thread(agent: Any) -> None:

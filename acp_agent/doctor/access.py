@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import re
 import socket
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from acp_agent import config, credentials, models
 from acp_agent.credentials import BadKey
 from acp_agent.doctor.findings import Finding, ok, problem, skipped, warning
 from acp_agent.doctor.situation import Situation
+from acp_agent.loopback import is_loopback
 from acp_agent.steps import Endpoint, GeminiEndpoint, OpenAIEndpoint, VertexEndpoint
 from acp_agent.system import paths
 
@@ -136,50 +138,24 @@ def endpoint(situation: Situation) -> Iterator[Finding]:
         yield skipped("Not asked, for --offline.")
     else:
         url = found.base_url or models.GEMINI_API
-        yield from _proxied(url)
         yield from _asked(found, url, settings.model)
 
 
-def proxy(_: Situation) -> Iterator[Finding]:
-    """Whether there is a proxy, and whether it is kept from what goes on inside this machine."""
-    proxies = urllib.request.getproxies()
-    # The library that the SDK reaches its harness with (websockets 17) asks for a proxy in this order.
-    through = next((proxies[scheme] for scheme in ("ws", "socks", "https", "http") if scheme in proxies), None)
-    if through is None:
-        yield ok("No proxy is set")
-        return
-    host = urlsplit(through).hostname or through
-    if urllib.request.proxy_bypass("127.0.0.1:1"):
-        yield ok(f"There is a proxy, {host}, and this machine is reached without it", private=(host,))
-    else:
-        yield problem(
-            f"The proxy {host} is asked for 127.0.0.1 as well, where the agent reaches its harness: no session can"
-            " be opened.",
-            "Set NO_PROXY=127.0.0.1,localhost; in an IDE, in the `env` of the agent's entry.",
-            private=(host,),
-        )
-
-
-def _proxied(url: str) -> Iterator[Finding]:
+def _proxy(url: str) -> str | None:
+    """The host of the proxy that an endpoint is asked through, None if it is asked without one."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy is None or urllib.request.proxy_bypass(host):
-        return
-    through = urlsplit(proxy).hostname or proxy
-    if _is_loopback(host):
-        yield warning(
-            f"An endpoint on this machine ({host}) is asked through the proxy {through}.",
-            f"Add {host} to NO_PROXY.",
-            private=(through,),
-        )
-    else:
-        yield ok(f"It is asked through the proxy {through}", private=(through,))
+    if proxy is None or is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    with suppress(ValueError):
+        # Without a scheme as well, which Python takes; never with a user name or a password.
+        return urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname or "that is set"
+    return "that is set"
 
 
 def _asked(found: Endpoint, url: str, model: str | None) -> Iterator[Finding]:
     where, host = shown(url), urlsplit(url).hostname or ""
-    private = () if _is_loopback(host) or host.endswith(".googleapis.com") else (where, host)
+    private: tuple[str, ...] = () if is_loopback(url) or host.endswith(".googleapis.com") else (where, host)
     if urlsplit(url).username is not None:
         # The harness can, and then answers; it is only the list that Python's client cannot have.
         yield warning(
@@ -188,10 +164,14 @@ def _asked(found: Endpoint, url: str, model: str | None) -> Iterator[Finding]:
             private=private,
         )
         return
+    through = _proxy(url)
+    if through is not None:
+        private = (*private, through)
+        yield ok(f"It is asked through the proxy {through}", private=private)
     try:
         offered = models.listed(found)
     except (OSError, HTTPException, ValueError) as error:
-        said, remedy = why(error, openai=isinstance(found, OpenAIEndpoint))
+        said, remedy = why(error, openai=isinstance(found, OpenAIEndpoint), proxy=through)
         yield problem(f"{where} {said}.", remedy, private=private)
         return
     takes = " and takes the key" if isinstance(found, GeminiEndpoint) else ""
@@ -210,22 +190,32 @@ def _asked(found: Endpoint, url: str, model: str | None) -> Iterator[Finding]:
         )
 
 
-def why(error: Exception, *, openai: bool) -> tuple[str, str]:
+def why(error: Exception, *, openai: bool, proxy: str | None = None) -> tuple[str, str]:
     """Why an endpoint could not be asked, as the end of a sentence, and what to do.
 
     Args:
         error: what `models.listed` raised.
         openai: whether it is an OpenAI-compatible endpoint, which gets no credentials.
+        proxy: the host of the proxy that it was asked through.
     """
     if isinstance(error, urllib.error.HTTPError):
         return _status(error.code, openai=openai)
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if proxy is not None and (refusal := re.search(r"Tunnel connection failed: (\d+)", str(cause))):
+        if refusal[1] == "407":
+            return _STATUSES[407]
+        return f"cannot be reached: the proxy {proxy} refuses it ({refusal[1]})", _PROXY
+    if proxy is not None and isinstance(cause, socket.gaierror | ConnectionRefusedError):
+        silent = "is not found" if isinstance(cause, socket.gaierror) else "takes no connection"
+        return f"cannot be reached: the proxy {proxy} {silent}", _PROXY
     found = next((words for kind, words in _CAUSES if isinstance(cause, kind)), None)
     if found is not None:
         return found
     said = (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
     return f"cannot be reached: {said}", "Check the connection, the address and the proxy (HTTPS_PROXY)."
 
+
+_PROXY: Final = "Correct the proxy (HTTPS_PROXY), or add the endpoint to NO_PROXY if it can be reached without."
 
 _CAUSES: Final = (
     (
@@ -303,10 +293,3 @@ def shown(url: str) -> str:
         port = ""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     return f"{parts.scheme}://{host}{port}{parts.path}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -15,7 +15,6 @@ CHECKS: Final = (
     Check("harness", "installation", "the harness", versions.harness, seconds=30.0),
     Check("settings", "settings", "the settings", configuration.settings),
     Check("credentials", "model", "the credentials", access.keys),
-    Check("proxy", "model", "the proxy", access.proxy),
     Check("endpoint", "model", "the model endpoint", access.endpoint, seconds=30.0),
     Check("data-folder", "data folder", "the data folder", folder.place),
     Check("space", "data folder", "the free space", folder.space),
@@ -37,7 +36,7 @@ CHECKS: Final = (
         "two turns with the offline model",
         turn.offline_turn,
         seconds=turn.SECONDS + 15.0,
-        needs=("packages", "harness", "proxy"),
+        needs=("packages", "harness"),
     ),
 )
 

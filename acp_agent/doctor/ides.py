@@ -57,8 +57,10 @@ def judge(each: Configured, wrong: str | None) -> Finding:
             return problem(f"{each.title} starts a command that {wrong} ({each.file}).", anew, private=private)
         case State.OTHER_COMMAND:
             return warning(f"{each.title}: {each.detail} ({each.file})", anew, private=private)
-        case State.CONFIGURED:
-            return ok(f"{each.title} starts this agent, which answers ({each.file})")
+        case State.CONFIGURED | State.REGISTERED:
+            own = each.state is State.REGISTERED
+            does = "installs the agent from the ACP registry" if own else "starts this agent, which answers"
+            return ok(f"{each.title} {does} ({each.file})")
         case State.BY_HAND:
             return ok(f"{each.title} is set up by a program that is not looked into. {each.detail}".rstrip(". "))
     return ok(f"{each.title} does not have the agent; `acp-agent install {each.ide}` adds it")

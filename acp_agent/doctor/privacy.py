@@ -8,11 +8,11 @@ of mail. A place that says something about the agent is named, with what follows
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from acp_agent.loopback import is_loopback
 from acp_agent.redaction import Redactor
 
 SHORTEST: Final = 2
@@ -78,16 +78,10 @@ class Privacy:
 def _url(found: re.Match[str]) -> str:
     scheme, where, _ = found.groups()
     host, _, port = where.rpartition("@")[2].partition(":")
-    shown = host if host.endswith(_KNOWN_HOSTS) or _is_loopback(host) else "<host>"
+    known = any(f".{host}".lower().endswith(f".{name}") for name in _KNOWN_HOSTS) or is_loopback(f"//{host}")
+    shown = host if known else "<host>"
     return f"{scheme}://{shown}{f':{port}' if port.isdecimal() else ''}/…"
 
 
 def _address(found: re.Match[str]) -> str:
-    return found[0] if _is_loopback(found[0]) else "<address>"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return found[0] if is_loopback(f"//{found[0]}") else "<address>"

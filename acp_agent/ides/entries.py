@@ -23,15 +23,19 @@ class NotOurs(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry in a settings file: its name, and the command that it starts, None if that cannot be told."""
+    """An entry in a settings file: its name, and the command that it starts, None if that cannot be told.
+
+    `registered` is whether the IDE installs this agent from the ACP registry and starts that.
+    """
 
     name: str
     command: tuple[str, ...] | None
+    registered: bool = False
 
     @property
     def ours(self) -> bool:
         """Whether it starts this agent, wherever that is installed."""
-        return self.command is not None and launching.is_ours(self.command)
+        return self.registered or (self.command is not None and launching.is_ours(self.command))
 
 
 def new(ide: Ide, command: Sequence[str]) -> dict[str, JsonValue]:
@@ -60,7 +64,7 @@ def read(ide: Ide, document: Document) -> tuple[Entry, ...]:
     holder = document.at(ide.container)
     if not isinstance(holder, Object):
         return ()
-    return tuple(Entry(name, _command(plain(value))) for name, value in holder.pairs)
+    return tuple(_entry(name, plain(value)) for name, value in holder.pairs)
 
 
 def put(
@@ -94,7 +98,9 @@ def put(
     fresh = new(ide, launch.command(tuple(kept)))
     changes = {key: value for key, value in fresh.items() if key != "env" and plain(there.get(key)) != value}
     if "argv" in fresh and (there.has("command") or there.has("args")):
-        return document.with_value(path(ide, name), fresh)  # acpx takes one form or the other
+        # acpx takes one form or the other.
+        rest = {key: plain(value) for key, value in there.pairs if key not in ("command", "args")}
+        return document.with_value(path(ide, name), {**rest, **fresh})
     text = document.text
     for key, value in changes.items():
         text = Document(text, comments=ide.comments).with_value((*path(ide, name), key), value)
@@ -109,7 +115,7 @@ def taken(ide: Ide, document: Document, name: str, *, force: bool) -> str:
         NotEdited: there is none, or the settings cannot be edited.
     """
     there = document.at(*path(ide, name))
-    if there is not None and not force and not Entry(name, _command(plain(there))).ours:
+    if there is not None and not force and not _entry(name, plain(there)).ours:
         raise NotOurs(f"{name!r} is the name of another agent in {ide.title}.")
     return document.without(path(ide, name))
 
@@ -127,6 +133,12 @@ def before(ide: Ide, text: str, name: str, kept: Iterable[str]) -> str | None:
             if candidate.at(*path(ide, name)) is None and candidate.with_value(path(ide, name), value) == text:
                 return old
     return None
+
+
+def _entry(name: str, value: JsonValue) -> Entry:
+    # The registry's id of the agent is its package's name; "extension" is what Zed called such entries before.
+    kind = value.get("type") if isinstance(value, dict) else None
+    return Entry(name, _command(value), name == launching.PACKAGE and kind in ("registry", "extension"))
 
 
 def _command(entry: JsonValue) -> tuple[str, ...] | None:

@@ -24,6 +24,8 @@ class State(StrEnum):
     WITHOUT_ENTRY = "without entry"
     CONFIGURED = "configured"
     """An entry starts this very agent."""
+    REGISTERED = "from registry"
+    """The IDE installs the agent from the ACP registry itself."""
     OTHER_COMMAND = "other command"
     """An entry starts another installation of the agent, or something else under the agent's name."""
     UNREADABLE = "unreadable"
@@ -103,6 +105,9 @@ def _starts(entry: Entry, launch: Launch | None) -> bool:
 
 
 def _described(ide: Ide, file: Path, entry: Entry, launch: Launch | None) -> Configured:
+    if entry.registered:
+        detail = f"{entry.name!r} is installed by the IDE, from the ACP registry."
+        return Configured(ide.key, ide.title, file, State.REGISTERED, entry.name, detail=detail)
     command = entry.command or ()
     works = bool(command) and shutil.which(str(Path(command[0]).expanduser())) is not None
     if not entry.ours:

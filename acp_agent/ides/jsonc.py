@@ -182,6 +182,9 @@ class Document:
         holder.get(path[-1])  # what is there twice is refused
         objects = self._objects(path[:-1])
         while len(path) > 1 and len(objects[-1].members) == 1 and not self._comments_in(objects[-1]):
+            member = next(member for member in objects[-2].members if member.key == path[-2])
+            if self._last_comment(self._tokens[member.token], self._tokens[objects[-1].opening]):
+                break
             path, objects = path[:-1], objects[:-1]
         parent = objects[-1]
         member = next(member for member in parent.members if member.key == path[-1])

@@ -9,6 +9,7 @@ alone.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from sessions import durable
 from sessions.system import files
@@ -96,6 +99,7 @@ def write(file: SettingsFile, content: bytes | None, now: datetime) -> Path | No
             )
         durable.make_folder(file.target.parent)
         new = file.target.with_name(f".{file.target.name}.acp-agent-{os.getpid()}.new")
+        _remove_left(file.target)
         backup: Path | None = None
         try:
             if content is not None:
@@ -128,6 +132,15 @@ def kept(file: SettingsFile) -> list[str]:
             with contextlib.suppress(Untouched):
                 texts.append(read(file.path.with_name(name)).text)
     return texts
+
+
+def _remove_left(target: Path) -> None:
+    """Remove what processes have left that were killed before a new file was in its place."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.acp-agent-*.new"):
+        number = path.name.removesuffix(".new").rpartition("-")[2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _make(path: Path, content: bytes, like: SettingsFile) -> None:

@@ -43,6 +43,11 @@ def test_an_ide_without_the_agent(machine: Machine) -> None:
     assert worst(machine.check("ides")).found == "Zed does not have the agent; `acp-agent install zed` adds it"
 
 
+def test_an_agent_that_the_ide_installs(machine: Machine) -> None:
+    path = zed(machine, json.dumps({"agent_servers": {launching.PACKAGE: {"type": "registry", "env": {}}}}))
+    assert worst(machine.check("ides")).found == f"Zed installs the agent from the ACP registry ({path})"
+
+
 def test_settings_that_cannot_be_read(machine: Machine) -> None:
     path = zed(machine, '{"agent_servers": ')
     done = machine.check("ides")

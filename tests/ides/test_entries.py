@@ -57,8 +57,9 @@ def test_an_entry_of_ours_keeps_what_is_not_the_command() -> None:
     }
     assert put("acpx", {"argv": ["acp-agent", "--offline"]}) == {"argv": ["/new/acp-agent", "--offline"]}
     # acpx takes `argv` or these two, never both.
-    assert put("acpx", {"command": "acp-agent", "args": ["--offline"]}) == {
-        "argv": ["/new/acp-agent", "--offline"]
+    assert put("acpx", {"command": "acp-agent", "args": ["--offline"], "note": "mine"}) == {
+        "argv": ["/new/acp-agent", "--offline"],
+        "note": "mine",
     }
 
 

@@ -15,7 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from acp_agent.chat.process import AgentProcess
 from acp_agent.cli import main
-from acp_agent.ides import inspection, settings_file
+from acp_agent.ides import inspection, launching, settings_file
 from acp_agent.ides.inspection import State
 from acp_agent.ides.launching import Launch
 from acp_agent.ides.machine import Machine
@@ -216,6 +216,14 @@ def test_it_says_where_the_key_comes_from(home: Home, monkeypatch: pytest.Monkey
     assert "AIza" not in said
 
 
+def test_it_says_which_settings_the_ide_will_not_have(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Set here" not in home.run("install", "zed")
+    monkeypatch.setenv("ACP_AGENT_BASE_URL", "http://u:secret@localhost:1/v1")
+    said = home.run("install", "zed")
+    assert "Set here, and not in an IDE that is not started from here: ACP_AGENT_BASE_URL." in said
+    assert "secret" not in said
+
+
 def test_the_page_is_right(home: Home) -> None:
     page = (Path(__file__).parents[2] / "docs" / "ides.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ acp-agent (.*)$", page, re.MULTILINE)
@@ -260,6 +268,11 @@ def test_what_is_set_up_is_seen(home: Home, tmp_path: Path) -> None:
         f"'Antigravity' starts another acp-agent: {other}.",
     )
     assert zed({"command": "/bin/sh"}) == (State.OTHER_COMMAND, "'Antigravity' starts another agent.")
+    registered = {"agent_servers": {launching.PACKAGE: {"type": "registry"}}}
+    home.with_zed(json.dumps(registered))
+    assert inspection.look(machine, launch)[0].state is State.REGISTERED
+    home.with_zed(json.dumps({"agent_servers": {"other-agent": {"type": "registry"}}}))
+    assert inspection.look(machine, launch)[0].state is State.WITHOUT_ENTRY
     home.with_zed("{,}")
     found = inspection.look(machine, launch)[0]
     assert found.state is State.UNREADABLE

@@ -158,6 +158,12 @@ def test_a_line_does_not_get_into_the_comment_before_it() -> None:
     assert plain(Document(Document(text).without(PATH)).value) == {"a": 1, "b": 2}
 
 
+@pytest.mark.parametrize("comment", ["/* ours */ ", "// ours\n"])
+def test_a_comment_before_an_object_keeps_it(comment: str) -> None:
+    text = f'{{"a": 1, "agent_servers": {comment}{{"Antigravity": 1}}}}'
+    assert Document(text).without(PATH) == f'{{"a": 1, "agent_servers": {comment}{{}}}}'
+
+
 def _without_insertions(new: str, old: str) -> bool:
     """Whether the old text is the new one without one comma and one other piece, in this order."""
     head = 0

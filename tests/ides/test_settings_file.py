@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,6 +53,16 @@ def test_a_new_file_is_private_and_so_are_its_folders(tmp_path: Path) -> None:
     assert listing(path.parent) == {"settings.json": b"new"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_what_a_killed_process_left_goes_with_the_next_change(path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, others = (path.with_name(f".settings.json.acp-agent-{pid}.new") for pid in (gone.pid, os.getppid()))
+    left.touch()
+    others.touch()
+    settings_file.write(settings_file.read(path), b"new", NOW)
+    assert listing(path.parent).keys() == {"settings.json", KEPT, others.name}
 
 
 def test_a_file_is_removed_and_kept(path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from acp_agent import mcp_bridge
 from acp_agent.mcp_bridge import Bridge
 
 PATIENT = 3600.0
@@ -75,3 +77,16 @@ def test_a_call_that_waits_when_the_server_ends_is_answered_with_why(tmp_path: P
         "The MCP server weather cannot be used: it ended (exit status 3)."
     )
     assert harness.why() == "it ended (exit status 3)"
+
+
+@pytest.mark.parametrize(
+    ("script", "patience", "why"),
+    [("exit 3", 60.0, "it ended (exit status 3)"), ("exec sleep 60", 0.01, "it closed its input")],
+)
+def test_a_server_that_takes_no_more_input_has_ended_if_it_has(
+    monkeypatch: pytest.MonkeyPatch, script: str, patience: float, why: str
+) -> None:
+    monkeypatch.setattr(mcp_bridge, "END_SECONDS", patience)
+    with subprocess.Popen(["sh", "-c", script]) as server:
+        assert mcp_bridge._why_closed(server) == why
+        server.kill()
