@@ -71,7 +71,11 @@ def restored(db: sqlite3.Connection, at: str, *, before: int, turn: int, aside: 
 
     Raises sqlite3.Error.
     """
-    same = "SELECT 1 FROM event WHERE kind = ? AND json_extract(detail, '$.aside') = ?"
+    # A damaged one is no reason to refuse a restore.
+    same = (
+        "SELECT 1 FROM event WHERE kind = ?"
+        " AND CASE WHEN json_valid(detail) THEN json_extract(detail, '$.aside') END = ?"
+    )
     if db.execute(same, (Kind.RESTORED.value, aside)).fetchone() is None:
         add(db, at, Kind.RESTORED, {"from": before, "to": turn, "aside": aside, "note": note})
 
