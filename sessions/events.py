@@ -84,7 +84,7 @@ def loaded(report: ResumeReport, *, client: str, again: bool, note: str | None) 
     """What is recorded of a load.
 
     Of a harness that was only opened anew in a process that had the session open (`again`), and found as it was
-    left, no report is kept: that happens with every pause.
+    left, no report is kept: that happens with every pause. Of processes that were left, no command lines are kept.
 
     Args:
         report: how the session was brought back.
@@ -97,7 +97,10 @@ def loaded(report: ResumeReport, *, client: str, again: bool, note: str | None) 
         detail["again"] = True
         if report.outcome is Outcome.RESUMED and report.reason is Reason.VERIFIED:
             return detail
-    return {**detail, "report": report.wire(), "note": note}
+    told = report.wire()
+    # A process that was left may be an MCP server that was started with a key among its arguments.
+    told["orphans"] = [{"pid": each.pid, "since": each.since, "ended": each.ended} for each in report.orphans]
+    return {**detail, "report": told, "note": note}
 
 
 def read(db: sqlite3.Connection) -> list[Event]:
