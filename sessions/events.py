@@ -71,7 +71,11 @@ def restored(db: sqlite3.Connection, at: str, *, before: int, turn: int, aside: 
 
     Raises sqlite3.Error.
     """
-    same = "SELECT 1 FROM event WHERE kind = ? AND json_extract(detail, '$.aside') = ?"
+    # A damaged one is no reason to refuse a restore.
+    same = (
+        "SELECT 1 FROM event WHERE kind = ?"
+        " AND CASE WHEN json_valid(detail) THEN json_extract(detail, '$.aside') END = ?"
+    )
     if db.execute(same, (Kind.RESTORED.value, aside)).fetchone() is None:
         add(db, at, Kind.RESTORED, {"from": before, "to": turn, "aside": aside, "note": note})
 
@@ -80,7 +84,7 @@ def loaded(report: ResumeReport, *, client: str, again: bool, note: str | None) 
     """What is recorded of a load.
 
     Of a harness that was only opened anew in a process that had the session open (`again`), and found as it was
-    left, no report is kept: that happens with every pause.
+    left, no report is kept: that happens with every pause. Of processes that were left, no command lines are kept.
 
     Args:
         report: how the session was brought back.
@@ -93,7 +97,10 @@ def loaded(report: ResumeReport, *, client: str, again: bool, note: str | None) 
         detail["again"] = True
         if report.outcome is Outcome.RESUMED and report.reason is Reason.VERIFIED:
             return detail
-    return {**detail, "report": report.wire(), "note": note}
+    told = report.wire()
+    # A process that was left may be an MCP server that was started with a key among its arguments.
+    told["orphans"] = [{"pid": each.pid, "since": each.since, "ended": each.ended} for each in report.orphans]
+    return {**detail, "report": told, "note": note}
 
 
 def read(db: sqlite3.Connection) -> list[Event]:

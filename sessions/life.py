@@ -27,8 +27,11 @@ from sessions.session import Salvaged, Session, SessionInfo, StoreDamaged
 
 Result = TypeVar("Result")
 
-Basis = Literal["checkpoint", "before", "report"]
-"""What a turn's context is known from: its own checkpoint, the state before it, or only what a load reported."""
+Basis = Literal["checkpoint", "before", "report", "compacted"]
+"""What a turn's context is known from: its own checkpoint, the state before it, or only what a load reported.
+
+`compacted` is the state before it too: its own checkpoint knows only what a compaction in its middle left.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def _gather(session: Session, db: sqlite3.Connection) -> Life:
     no_contexts: dict[int, Context] = {}
     folders: dict[str, int] = {}
     no_turns: tuple[TurnRecord, ...] = ()
+    nowhere: frozenset[int] = frozenset()
     records = part("The turns", journal.all_turns, no_turns)
     stored = part("The checkpoints", lambda: chain.all_checkpoints(db), no_checkpoints)
     happened = part("What happened to the session", lambda: events.read(db), no_events)
@@ -139,16 +143,17 @@ def _gather(session: Session, db: sqlite3.Connection) -> Life:
     if facts is not None:
         contexts = part("What the model had", lambda: context.of_checkpoints(facts), no_contexts)
     saved = tuple(Saved(each, sizes.get(each.seq, 0), contexts.get(each.seq)) for each in stored)
+    compacted = part("The compactions", lambda: _compacted(db), nowhere)
     busy = part("The lease", lambda: lease.refusal(session.folder), None)
     head = journal.head
-    turns = tuple(_turns(records, saved, happened, head=head, running=busy is not None))
+    turns = tuple(_turns(records, saved, happened, compacted, head=head, running=busy is not None))
     note = part("The note for the model", lambda: session.recall(timeline.NOTE), None)
     return Life(
         info=session.info,
         turns=turns,
         events=tuple(happened),
         moments=tuple(_in_order(turns, happened)),
-        complete=any(event.kind is Kind.MADE for event in happened),
+        complete=any(event.kind is Kind.MADE for event in happened) and happened[-1].id == len(happened),
         saved=saved,
         head=head,
         note=note if isinstance(note, str) else None,
@@ -168,6 +173,18 @@ def _sizes(db: sqlite3.Connection) -> dict[int, int]:
         db.execute(
             "SELECT seq, sum(coalesce(length(content), 0) + coalesce(length(digest), 0)) FROM checkpoint_row"
             " GROUP BY seq"
+        )
+    )
+
+
+def _compacted(db: sqlite3.Connection) -> frozenset[int]:
+    """The turns whose first compaction came after something of the model: the prompt was sent before it."""
+    return frozenset(
+        turn
+        for (turn,) in db.execute(
+            "SELECT turn FROM entry WHERE turn IN (SELECT turn FROM entry WHERE kind = 'compaction') GROUP BY turn"
+            " HAVING min(CASE WHEN kind = 'compaction' THEN seq END)"
+            " > min(CASE WHEN kind NOT IN ('compaction', 'user_message') THEN seq END)"
         )
     )
 
@@ -198,6 +215,7 @@ def _turns(
     records: Sequence[TurnRecord],
     saved: Sequence[Saved],
     happened: Sequence[Event],
+    compacted: frozenset[int],
     *,
     head: int,
     running: bool,
@@ -211,8 +229,10 @@ def _turns(
         taken = of_turn.get(record.turn, [])
         own = next((each.context for each in taken if each.context and _has(each.context, record.turn)), None)
         basis: Basis | None = "checkpoint" if own is not None else None
-        if own is None:
+        if own is None or record.turn in compacted:
             own, basis = _before(record, known, of_turn, loads)
+        if own is not None and record.turn in compacted:
+            basis = "compacted"
         open_now = running and record.turn == head
         cut = record.stop_reason == INTERRUPTED or (record.ended_at is None and not open_now)
         yield TurnLife(record, tuple(taken), own, basis, cut)

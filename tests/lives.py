@@ -30,12 +30,12 @@ async def live(world: World) -> Lived:
         await agent.prompt(session_id, "My name is Ada.")
         await agent.prompt(session_id, "!write_to_file engine.txt steam")
         await agent.prompt(session_id, "!run_command echo one; echo two")
-        await _cut(agent, session_id)
+        await cut(agent, session_id)
     # Whole again, with the beginning of turn 4.
     async with world.agent() as agent:
         reports.append(await agent.load(session_id, world.workspace))
         await agent.prompt(session_id, "What did you write?")
-        await _cut(agent, session_id)
+        await cut(agent, session_id)
     # Turn 6 is nowhere but here, so the checkpoint of turn 5 comes back without it.
     world.trajectory(session_id).write_bytes(b"garbage" * 5_000)
     async with world.agent() as agent:
@@ -53,7 +53,8 @@ async def live(world: World) -> Lived:
     return Lived(session_id, str(made["sessionId"]), tuple(reports))
 
 
-async def _cut(agent: Agent, session_id: str) -> None:
+async def cut(agent: Agent, session_id: str) -> None:
+    """Kill the agent in the middle of an answer."""
     before = len(agent.text())
     turn = asyncio.create_task(agent.prompt(session_id, KILLED))
     await agent.until(lambda: len(agent.text()) > before + 40)

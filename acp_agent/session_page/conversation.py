@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from acp_agent.session_page import content, turns, words
 from acp_agent.session_page.content import Diff, Json
 from acp_agent.session_page.turns import ContextView
+from sessions.events import Kind
 from sessions.journal import Entry
 from sessions.life import Life, TurnLife, between
 from sessions.session import StoreDamaged
@@ -121,8 +122,14 @@ def _notes(life: Life) -> dict[int, tuple[str, ...]]:
             if waiting:
                 found[moment.record.turn] = tuple(waiting)
                 waiting = []
-        elif isinstance(note := moment.detail.get("note"), str) and note:
-            waiting.append(content.line(note, 2_000))
+            continue
+        if moment.kind is Kind.RESTORED:
+            waiting = []  # its note, if it has one, takes the place of those that were not delivered
+        if isinstance(note := moment.detail.get("note"), str) and note:
+            shown = content.line(note, 2_000)
+            # Every load tells anew what was not delivered yet; it is delivered once.
+            if not any(shown in before for before in waiting):
+                waiting.append(shown)
     return found
 
 

@@ -17,6 +17,7 @@ _BASIS = {
     "checkpoint": "",
     "before": "It has no checkpoint of its own; this follows from the state before it.",
     "report": "It has no checkpoint of its own; this is what the load before it reported.",
+    "compacted": "Later in the turn the harness put a summary in the place of the turns before.",
 }
 
 

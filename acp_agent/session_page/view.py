@@ -44,7 +44,7 @@ class Page:
     figures: tuple[Figure, ...]
     rows: tuple[Row, ...]
     branches: int
-    contexts: tuple[tuple[int, ContextView], ...]
+    contexts: tuple[tuple[int, ContextView | None], ...]
     parts: tuple[Size, ...]
     aside: tuple[Size, ...]
     checkpoints: tuple[tuple[str, ...], ...]
@@ -59,6 +59,7 @@ def page(life: Life) -> Page:
     info = life.info
     cuts = sum(turn.cut for turn in life.turns)
     loads = [event for event in life.events if event.kind is Kind.LOADED]
+    reopened = sum(bool(event.detail.get("again")) for event in loads)
     worse = [event for event in loads if event.detail.get("outcome") in ("recovered", "rebuilt", "fresh")]
     on_line = [turn for turn in life.turns if turn.record.on_line]
     spent = [turn.seconds for turn in life.turns if turn.seconds is not None]
@@ -72,9 +73,9 @@ def page(life: Life) -> Page:
             f"and {words.counted(left, 'turn')} on lines that were left" if left else "",
         ),
         Figure("checkpoints", f"{len(life.saved):,}"),
-        Figure("loads", f"{len(loads):,}", "" if life.complete else "since they are recorded"),
-        Figure("turns cut", f"{cuts:,}", "a process was stopped in them" if cuts else ""),
-        Figure("recoveries", f"{len(worse):,}", "loads that could not use the live database" if worse else ""),
+        Figure("loads", f"{len(loads) - reopened:,}", "; ".join(_of_loads(life, reopened))),
+        Figure("turns cut", f"{cuts:,}", "the process was stopped in the middle" if cuts else ""),
+        Figure("recoveries", f"{len(worse):,}", "the live database could not be used" if worse else ""),
         Figure("time in turns", words.duration(sum(spent)) or "-"),
         Figure("tokens", f"{sum(tokens):,} in, {sum(written):,} out" if tokens or written else "not counted"),
         Figure("on disk", size(life.sizes.get("total", 0))),
@@ -88,9 +89,7 @@ def page(life: Life) -> Page:
         figures=tuple(figures),
         rows=tuple(timeline.rows(life, lanes)),
         branches=len(set(lanes.values()) - {0}),
-        contexts=tuple(
-            (turn.record.turn, shown) for turn in life.turns if (shown := turns.context(turn)) is not None
-        ),
+        contexts=tuple((turn.record.turn, turns.context(turn)) for turn in life.turns),
         parts=tuple(_sizes({name: count for name, count in life.sizes.items() if name != "total"})),
         aside=tuple(_sizes(life.aside)),
         checkpoints=tuple(_checkpoint(saved) for saved in life.saved),
@@ -99,6 +98,13 @@ def page(life: Life) -> Page:
         read_at=f"{words.moment(life.read_at)} UTC",
         turns=conversation(life),
     )
+
+
+def _of_loads(life: Life, reopened: int) -> Iterator[str]:
+    if not life.complete:
+        yield "since they are recorded"
+    if reopened:
+        yield f"and {words.counted(reopened, 'time')} only reopened"
 
 
 def _facts(life: Life) -> Iterator[tuple[str, str]]:

@@ -152,7 +152,7 @@ def short(session_id: JsonValue) -> str:
 
 def turn(number: JsonValue) -> str:
     """A turn by its number; 0 is before the first."""
-    return "the beginning" if number == 0 else f"turn {number}"
+    return "the beginning" if number == 0 else f"turn {line(str(number), 40)}"
 
 
 def _report(report: Mapping[str, JsonValue]) -> list[str]:
@@ -170,11 +170,11 @@ def _report(report: Mapping[str, JsonValue]) -> list[str]:
                 state = f" ({line(str(item['state']), 40)})" if item.get("state") else ""
                 said.append(f"Unfinished: {line(named)}{state}.")
             elif isinstance(item, dict) and item.get("leftOut"):
-                said.append(f"{item['leftOut']} more were unfinished.")
+                said.append(f"{line(str(item['leftOut']), 40)} more were unfinished.")
     checkpoint = report.get("checkpoint")
     if isinstance(checkpoint, dict):
         taken = moment(_text(checkpoint.get("at")))
-        said.append(f"From the checkpoint of turn {checkpoint.get('turn')}, taken {taken} UTC.")
+        said.append(f"From the checkpoint of {turn(checkpoint.get('turn'))}, taken {taken} UTC.")
     checks = report.get("checks")
     for check in checks if isinstance(checks, list) else []:
         if isinstance(check, dict) and check.get("ok") is False:

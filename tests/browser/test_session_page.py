@@ -1,7 +1,7 @@
 """The page of a real session in a headless Chromium: no request, no error, enough contrast, and no mouse needed.
 
 The Chromium is the one that is installed here, driven by Playwright (`make test-browser`). With `SHOTS` in the
-environment, what the page looks like is written to that folder.
+environment, what the page looks like is written to that folder, and `session-page.png` of the documentation too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.sessions.conftest import ticking_clock
 from tests.unit.test_session_page import lived
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, FloatRect, Page
 
 pytestmark = pytest.mark.browser
 
@@ -157,6 +157,15 @@ def unfold(page: Page) -> None:
     page.evaluate("() => document.querySelectorAll('details').forEach((each) => { each.open = true; })")
 
 
+def photograph_for_the_documentation(page: Page) -> None:
+    if folder := os.environ.get("SHOTS"):
+        page.locator(".legend summary").click()
+        page.mouse.move(0, 0)
+        beginning: FloatRect = {"x": 0, "y": 0, "width": 1100, "height": 1180}
+        page.screenshot(path=Path(folder) / "session-page.png", full_page=True, clip=beginning)
+        page.locator(".legend summary").click()
+
+
 def photograph(page: Page, name: str) -> None:
     if folder := os.environ.get("SHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
@@ -167,6 +176,8 @@ def test_every_text_can_be_told_from_what_is_behind_it(browser: Browser, file: P
     other: Scheme = "light" if scheme == "dark" else "dark"
     with opened(browser, file, scheme=scheme) as page:
         photograph(page, scheme)
+        if scheme == "light":
+            photograph_for_the_documentation(page)
         unfold(page)
         assert_contrast(page)
         of_system = page.evaluate("() => getComputedStyle(document.body).backgroundColor")

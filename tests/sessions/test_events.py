@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from sessions import events
 from sessions.events import ITEMS, TEXT, Kind
 from sessions.journal import Journal
-from sessions.report import Check, Interrupted, Outcome, Reason, ResumeReport, Unfinished
+from sessions.report import Check, Interrupted, Orphan, Outcome, Reason, ResumeReport, Unfinished
 from sessions.store import Session, StoreDamaged, StoreRefused
 
 JSON = st.recursive(
@@ -59,6 +59,17 @@ def test_a_load_is_recorded_with_its_report_and_the_turn_that_the_session_is_on(
     assert isinstance(unfinished, list)
     assert unfinished[-1] == {"leftOut": 99 - ITEMS}
     assert len(json.dumps(loaded.detail)) < 2 * ITEMS * TEXT
+
+
+def test_the_command_lines_of_processes_are_not_kept(session: Session) -> None:
+    left = Orphan(pid=4711, command="weather-server --token s3cr3t", since="2026-11-22T10:04:02.120Z", ended=True)
+    told = report(Outcome.RESUMED, Reason.INTERRUPTED).model_copy(update={"orphans": (left,)})
+    session.record_outcome(told.outcome, told.reason, events.loaded(told, client="zed", again=False, note=None))
+    kept = session.events()[-1].detail["report"]
+    assert isinstance(kept, dict)
+    assert kept["orphans"] == [{"pid": 4711, "since": "2026-11-22T10:04:02.120Z", "ended": True}]
+    for path in session.folder.iterdir():
+        assert path.is_dir() or b"s3cr3t" not in path.read_bytes()
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -51,6 +51,16 @@ def test_every_turn_of_every_line_can_be_returned_to(five: Store) -> None:
             assert_resumes(session, Journal(session), prompts)
 
 
+def test_a_damaged_record_of_a_restore_refuses_no_other(five: Store) -> None:
+    restore(five, 3)
+    with five.open(SESSION_ID) as session, session.transaction(durable=True) as db:
+        db.execute("UPDATE event SET detail = '{' WHERE kind = 'restored'")
+    assert restore(five, 2).turn == 2
+    with five.open(SESSION_ID) as session, session.reading() as db:
+        kinds = [kind for (kind,) in db.execute("SELECT kind FROM event ORDER BY id")]
+    assert kinds == [Kind.MADE, Kind.RESTORED, Kind.RESTORED]
+
+
 def test_what_is_moved_aside_is_what_was_there(five: Store) -> None:
     with five.open(SESSION_ID) as session:
         before = session.trajectory_path.read_bytes()

@@ -271,6 +271,47 @@ def test_parts_that_cannot_be_read_are_named_and_the_rest_is_there(store: Store)
     assert_harmless(page)
 
 
+def test_a_record_with_a_gap_is_said_not_to_be_all(store: Store) -> None:
+    with lived(store, PLAIN) as session:
+        assert "or its record was damaged" not in render(session)
+        with session.transaction(durable=True) as db:
+            db.execute("DELETE FROM event WHERE id = 2")
+        assert "or its record was damaged" in render(session)
+
+
+def test_a_turn_of_which_nothing_is_known_says_so(store: Store) -> None:
+    with lived(store, PLAIN) as session:
+        assert "<td>not known</td>" not in render(session)
+        with session.transaction(durable=True) as db:
+            db.execute("DELETE FROM checkpoint_row WHERE seq < 3")
+            db.execute("DELETE FROM checkpoint WHERE seq < 3")
+        assert "<td>not known</td>" in render(session)
+
+
+def test_a_harness_that_was_only_opened_anew_is_no_load(store: Store) -> None:
+    with lived(store, PLAIN) as session:
+        for _ in range(2):
+            session.record(Kind.LOADED, {"outcome": "resumed", "reason": "verified", "again": True})
+        page = render(session)
+    assert '<dt>loads</dt><dd>1 <span class="hint">and 2 times only reopened</span></dd>' in page
+
+
+@pytest.mark.parametrize("number", ["\ud800", "\u202e\x1b[31m" * 900, {"a": ["<b>"]}, None])
+def test_numbers_of_an_imported_record_that_are_none_are_text(store: Store, number: JsonValue) -> None:
+    with lived(store, PLAIN) as session:
+        session.record(Kind.RESTORED, {"from": number, "to": number})
+        session.record(Kind.FORKED, {"session": number, "turn": number})
+        told: dict[str, JsonValue] = {
+            "checkpoint": {"turn": number},
+            "interrupted": {"unfinished": [{"leftOut": number}]},
+        }
+        session.record(Kind.LOADED, {"outcome": number, "report": told})
+        page = render(session)
+    page.encode()
+    assert "\u202e" not in page
+    assert_harmless(page)
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
