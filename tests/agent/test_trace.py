@@ -287,8 +287,10 @@ def test_nothing_in_a_trace_steers_the_terminal_or_breaks_a_row(tmp_path: Path) 
     assert all(row.isprintable() for row in result.stdout.split("\n"))
     # An id that is a text is not the number; one that is cut where it is shown is still told from another.
     longest = "x" * 40
-    asked = rows(*({"from": "client", "message": {"id": key, "method": "m"}} for key in (1, "1", longest + "a")))
-    assert [row.kind for row in asked if row.gist.startswith("was not answered")] == ["m"] * 3
+    questions: list[dict[str, JsonValue]] = [{"id": key, "method": "m"} for key in (1, "1", f"{longest}a")]
+    asked: list[dict[str, JsonValue]] = [{"from": "client", "message": each} for each in questions]
+    found = rows(*asked)
+    assert [row.kind for row in found if row.gist.startswith("was not answered")] == ["m"] * 3
 
 
 NAMES = (
