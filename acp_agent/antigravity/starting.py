@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from sessions.leftovers import MARKER_VARIABLE
+from sessions import leftovers
 
 
 def start_on_thread(agent: Any) -> None:
@@ -63,6 +63,6 @@ def _finished(work: Coroutine[Any, Any, Any]) -> Any:
 def end_started(conversation_id: str) -> None:
     """Kill the harnesses of a conversation that this process has started."""
     for process in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARKER_VARIABLE) == conversation_id:
+        if leftovers.marker(process) == conversation_id:
+            with contextlib.suppress(psutil.Error):
                 process.kill()
