@@ -403,10 +403,10 @@ class ResumableAgent:
         """Cancel what runs, close the harness in order and give the session up to other processes."""
         self._cancelled.set()
         self._closing = True
-        while self._opening is not None:
-            # Nobody wants it any more; one that is stuck would be waited for.
+        while (opening := self._opening) is not None:
+            # Nobody wants it any more; one that is stuck would be waited for. It may end in the meantime.
             await asyncio.to_thread(starting.end_started, self.session.id)
-            await asyncio.wait({self._opening}, timeout=END_STARTED_SECONDS)
+            await asyncio.wait({opening}, timeout=END_STARTED_SECONDS)
         await self._settled()
         if self._saving.due is not None and self._harness is not None and self._turn is None:
             await self.save_trajectory()
