@@ -55,16 +55,16 @@ def settle(session_id: str) -> tuple[Orphan, ...]:
     Raises:
         HarnessStillRunning: the harness belongs to somebody else, or survives being killed.
     """
-    marked = _marked(session_id)
-    harnesses = [process for process in marked if _name(process) == HARNESS_NAME]
+    left = marked(session_id)
+    harnesses = [process for process in left if _name(process) == HARNESS_NAME]
     if not harnesses:
-        return tuple(_orphan(process) for process in marked)
+        return tuple(_orphan(process) for process in left)
     alive = _wait_until_gone(harnesses, DYING_SECONDS)
     _send(alive, psutil.Process.kill)
     if alive := _wait_until_gone(alive, DYING_SECONDS):
         raise HarnessStillRunning(alive[0].pid)
     # It may have started something while it was dying.
-    return tuple(_orphan(process) for process in _marked(session_id))
+    return tuple(_orphan(process) for process in marked(session_id))
 
 
 def end_commands(
@@ -82,17 +82,17 @@ def end_commands(
         harness: the process id of the session's new harness, which is no leftover, nor is what it has started.
     """
     ours = _tree(harness)
-    marked = [process for process in _marked(session_id) if process not in ours]
-    if since is None or policy is OnLeftovers.REPORT or not marked:
-        return tuple(_orphan(process) for process in marked)
-    found = {process: _orphan(process) for process in marked}
+    left = [process for process in marked(session_id) if process not in ours]
+    if since is None or policy is OnLeftovers.REPORT or not left:
+        return tuple(_orphan(process) for process in left)
+    found = {process: _orphan(process) for process in left}
     # Taken before anything is ended: a child is found through its parent, even if it cleared its environment.
-    doomed = _with_descendants(_begun_since(marked, since), session_id)
+    doomed = _with_descendants(_begun_since(left, since), session_id)
     found |= {process: _orphan(process) for process in doomed}
     _send(doomed, psutil.Process.terminate)
     alive = _wait_until_gone(doomed, TERM_SECONDS)
     # What is left may go on starting things, so all of it is stopped before the first is killed.
-    new = _begun_since([process for process in _marked(session_id) if process not in ours], since)
+    new = _begun_since([process for process in marked(session_id) if process not in ours], since)
     stubborn = _with_descendants([*alive, *new], session_id)
     _send(stubborn, psutil.Process.suspend)
     stubborn = _with_descendants(stubborn, session_id)
@@ -116,9 +116,24 @@ def marked_sessions() -> dict[str, tuple[Orphan, ...]]:
     spared = {own, *_parents(own)}
     found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
-        if (session_id := _marker(process)) and process not in spared and _alive(process):
+        if (session_id := marker(process)) and process not in spared and _alive(process):
             found.setdefault(session_id, []).append(process)
     return {session_id: tuple(map(_orphan, processes)) for session_id, processes in found.items()}
+
+
+def marked(session_id: str) -> list[psutil.Process]:
+    """The processes that name this session and have not ended: not only its harness and what descends from that.
+
+    A shell that was killed leaves its command without a parent. Nothing is ended.
+    """
+    return [process for process in psutil.process_iter() if marker(process) == session_id and _alive(process)]
+
+
+def marker(process: psutil.Process) -> str | None:
+    """The session that a process names, None if it names none or may not be asked."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARKER_VARIABLE)
+    return None
 
 
 def _tree(pid: int | None) -> set[psutil.Process]:
@@ -137,22 +152,6 @@ def _begun_since(marked: Sequence[psutil.Process], since: float) -> list[psutil.
     return [process for process in marked if process not in older and not older.intersection(_parents(process))]
 
 
-def _marked(session_id: str) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if _marker(process) == session_id and _alive(process):
-                found.append(process)
-    return found
-
-
-def _marker(process: psutil.Process) -> str | None:
-    """Whose the process says it is, None if it does not say or may not be asked."""
-    with contextlib.suppress(psutil.Error, OSError):
-        return process.environ().get(MARKER_VARIABLE)
-    return None
-
-
 def _with_descendants(roots: Iterable[psutil.Process], session_id: str) -> list[psutil.Process]:
     """Processes and all that they started, without what may not be ended and what that started."""
     own = psutil.Process()
@@ -161,7 +160,7 @@ def _with_descendants(roots: Iterable[psutil.Process], session_id: str) -> list[
     found: dict[int, psutil.Process] = {}
 
     def take(process: psutil.Process) -> None:
-        if process.pid in found or process.pid in spared or _marker(process) not in (None, session_id):
+        if process.pid in found or process.pid in spared or marker(process) not in (None, session_id):
             return
         with contextlib.suppress(psutil.Error):
             if process.username() != user:

@@ -22,7 +22,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import psutil
@@ -54,7 +54,7 @@ from acp_agent.steps import (
     TurnFailed,
     Usage,
 )
-from sessions.leftovers import MARKER_VARIABLE
+from sessions import leftovers
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Harness:
         self._bridges = bridges
         self._cancelled = False
         self._killed = False
-        self._before: asyncio.Future[frozenset[int]] | None = None
+        self._before: asyncio.Future[list[psutil.Process]] | None = None
         connection: Any = self._agent.conversation.connection
         self._process: Any = connection._process
         # The public history is cut to 10,000 steps; the handshake's is whole.
@@ -212,7 +212,7 @@ class Harness:
         self._cancelled = False
         conversation = self._agent.conversation
         # Start times would tell as well, but for the second that they can be off.
-        self._before = asyncio.ensure_future(asyncio.to_thread(_marked_pids, self._conversation_id))
+        self._before = asyncio.ensure_future(asyncio.to_thread(leftovers.marked, self._conversation_id))
         began = False
         failure: HarnessError | None = None
         await self._details.begin_turn()
@@ -286,8 +286,9 @@ class Harness:
         A cancel that comes while a command is being started does not end that command, or only its shell (measured
         with 0.1.22). Servers, and what earlier turns left running, are not touched.
         """
-        before = await self._before if self._before is not None else frozenset()
-        killed = await asyncio.to_thread(_kill_marked, self._conversation_id, before | {self.pid})
+        before = await self._before if self._before is not None else []
+        spared = {self.pid, *(process.pid for process in before)}
+        killed = await asyncio.to_thread(_kill_marked, self._conversation_id, spared)
         if killed:
             await asyncio.to_thread(psutil.wait_procs, killed, KILLED_SECONDS)
 
@@ -401,21 +402,9 @@ def _why_not_open(error: Exception) -> HarnessError:
     return HarnessNotStarted(_one_line(said.partition("Stderr:")[0]) or type(error).__name__)
 
 
-def _marked(conversation_id: str) -> Iterator[psutil.Process]:
-    # Not only the harness's descendants: a shell that was killed leaves its command without a parent.
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARKER_VARIABLE) == conversation_id:
-                yield process
-
-
-def _marked_pids(conversation_id: str) -> frozenset[int]:
-    return frozenset(process.pid for process in _marked(conversation_id))
-
-
-def _kill_marked(conversation_id: str, spared: frozenset[int]) -> list[psutil.Process]:
+def _kill_marked(conversation_id: str, spared: set[int]) -> list[psutil.Process]:
     killed: list[psutil.Process] = []
-    for process in _marked(conversation_id):
+    for process in leftovers.marked(conversation_id):
         if process.pid not in spared:
             with contextlib.suppress(psutil.Error):
                 process.kill()

@@ -135,10 +135,10 @@ class HarnessKeeper:
     async def open_no_more(self) -> None:
         """Open no harness from now on, and wait until none is being opened or given up."""
         self._closing = True
-        while self._opening is not None:
-            # Nobody wants it any more; one that is stuck would be waited for.
+        while (opening := self._opening) is not None:
+            # Nobody wants it any more; one that is stuck would be waited for. It may end in the meantime.
             await asyncio.to_thread(starting.end_started, self._session.id)
-            await asyncio.wait({self._opening}, timeout=END_STARTED_SECONDS)
+            await asyncio.wait({opening}, timeout=END_STARTED_SECONDS)
         await self.settled()
 
     async def _opened(self) -> Harness:

@@ -20,7 +20,7 @@ import psutil
 import websockets
 from google.antigravity.connections.local import local_connection
 
-from sessions.leftovers import MARKER_VARIABLE
+from sessions import leftovers
 
 
 class _WithoutProxy:
@@ -85,6 +85,6 @@ def _finished(work: Coroutine[Any, Any, Any]) -> Any:
 def end_started(conversation_id: str) -> None:
     """Kill the harnesses of a conversation that this process has started."""
     for process in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(MARKER_VARIABLE) == conversation_id:
+        if leftovers.marker(process) == conversation_id:
+            with contextlib.suppress(psutil.Error):
                 process.kill()

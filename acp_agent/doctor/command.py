@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +14,9 @@ from rich.console import Console
 from acp_agent import config
 from acp_agent.doctor import bundle, checks, runner
 from acp_agent.doctor.findings import Checked, as_json, exit_status
-from acp_agent.doctor.showing import Page, console_for
+from acp_agent.doctor.showing import Page
 from acp_agent.doctor.situation import Check, Situation
+from acp_agent.sessions_command import output
 
 _NAMES = click.Choice(checks.NAMES)
 
@@ -63,7 +63,7 @@ def doctor(
     situation = Situation(config.look(flags, os.environ), os.environ, network=not no_network, deep=deep)
     wanted = checks.chosen(only, skip, deep=deep)
     done: list[Checked] = []
-    page = None if json_wanted else Page(console_for(sys.stdout))
+    page = None if json_wanted else Page(output.console())
     with _progress(situation, page) as begun:
         for checked in runner.run(wanted, situation, begun=begun):
             done.append(checked)
@@ -82,7 +82,7 @@ def doctor(
         result["bundle"] = str(target)
         click.echo(bundle.told(target), err=json_wanted)
     if json_wanted:
-        click.echo(json.dumps(result, indent=2))
+        output.write_json(result)
     sys.exit(exit_status(done, strict=strict))
 
 

@@ -7,13 +7,13 @@ themselves. Where the encoding of the output has no signs, there are plain lette
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import IO, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
 from acp_agent.doctor.findings import Checked, Finding, State, count
-from acp_agent.sessions_command.output import WIDE, plain
+from acp_agent.sessions_command.output import plain
 
 _SIGNS: Final = {State.OK: "✓", State.WARNING: "!", State.PROBLEM: "✗", State.SKIPPED: "·"}
 _PLAIN_SIGNS: Final = {State.OK: "+", State.WARNING: "!", State.PROBLEM: "x", State.SKIPPED: "-"}
@@ -92,11 +92,6 @@ class Page:
 
 def _number(number: int, one: str, many: str) -> str:
     return f"{number or 'no'} {one if number == 1 else many}"
-
-
-def console_for(file: IO[str]) -> Console:
-    """A console on a stream: as wide as a terminal, or as its lines if it is none."""
-    return Console(file=file, width=None if file.isatty() else WIDE, highlight=False, markup=False, emoji=False)
 
 
 def as_text(checked: Sequence[Checked], console: Console) -> None:

@@ -64,6 +64,13 @@ def read(line: str) -> dict[str, str]:
     return facts
 
 
+def escaped(text: str) -> str:
+    """A text on one line without anything that a terminal would act upon: that is written as in JSON."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
 def _value(fact: str | float, limit: int) -> str:
     match fact:
         case bool():
@@ -75,7 +82,4 @@ def _value(fact: str | float, limit: int) -> str:
     text = fact if len(fact) <= limit else f"{fact[: limit - 1]}…"
     if _BARE.fullmatch(text):
         return text
-    quoted = json.dumps(text, ensure_ascii=False)
-    if quoted.isprintable():
-        return quoted
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in quoted)
+    return escaped(json.dumps(text, ensure_ascii=False))

@@ -54,7 +54,10 @@ def is_event(record: logging.LogRecord) -> bool:
 
 
 class ForPeople(logging.Formatter):
-    """`LEVEL module: words`, without secrets."""
+    """`LEVEL module: words`, without secrets, and without anything that a terminal would act upon.
+
+    Further lines, such as a traceback's, are indented, so that no words can pass for a line of their own.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
@@ -67,7 +70,8 @@ class ForPeople(logging.Formatter):
             # Another handler must find it as it was.
             record = logging.makeLogRecord(record.__dict__)
             record.msg = f"{event.title} {line.made(_said(record))}".rstrip()
-        return self._redactor.text(super().format(record))
+        lines = self._redactor.text(super().format(record)).split("\n")
+        return "\n    ".join(map(line.escaped, lines))
 
 
 class ForTheFile(logging.Formatter):

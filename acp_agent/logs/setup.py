@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from acp_agent import appending, redaction
 from acp_agent.logs.file import LogFile
 from acp_agent.logs.saying import ForPeople, ForTheFile, is_event
+from acp_agent.logs.standard_error import StandardError
 
 
 def configure(level: int, log_file: Path | None) -> None:
@@ -17,7 +17,7 @@ def configure(level: int, log_file: Path | None) -> None:
     Raises:
         CannotAppend: the file cannot be written.
     """
-    people = logging.StreamHandler(sys.stderr)
+    people = StandardError()
     people.setFormatter(ForPeople(redaction.process))
     people.setLevel(level)
     handlers: list[logging.Handler] = [people]

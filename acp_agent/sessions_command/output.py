@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import click
 from pydantic import JsonValue
@@ -83,9 +83,10 @@ def size(count: int) -> str:
     return f"{amount:.1f} GB"
 
 
-def console() -> Console:
-    """Standard output, as wide as the terminal, or as any text if it goes elsewhere."""
+def console(stream: IO[str] | None = None) -> Console:
+    """A stream, standard output by default, as wide as the terminal, or as any text if it goes elsewhere."""
     from rich.console import Console  # noqa: PLC0415
 
-    terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else WIDE, soft_wrap=False, highlight=False)
+    stream = sys.stdout if stream is None else stream
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+AT_ONCE: Final = 512
+"""Bytes that a pipe which takes anything takes as a whole, on every system (POSIX: `PIPE_BUF`)."""
+
 _CHUNK: Final = 64 * 1024
 
 
@@ -82,6 +85,10 @@ if sys.platform == "win32":
         """Wait before writing to a descriptor that just took nothing and does not block."""
         time.sleep(_POLL_SECONDS)
 
+    def takes(fd: int, seconds: float) -> bool:
+        """Whether a write of up to `AT_ONCE` bytes would return at once; here nobody can ask, so it is said so."""
+        return True
+
 else:
     import fcntl
     import select
@@ -121,7 +128,11 @@ else:
         """Wait until a descriptor that does not block takes something."""
         _wait_for(fd, select.POLLOUT)
 
-    def _wait_for(fd: int, event: int) -> None:
+    def takes(fd: int, seconds: float) -> bool:
+        """Whether a write of up to `AT_ONCE` bytes would return at once; so many seconds are waited for that."""
+        return _wait_for(fd, select.POLLOUT, seconds)
+
+    def _wait_for(fd: int, event: int, seconds: float | None = None) -> bool:
         poll = select.poll()
         poll.register(fd, event)
-        poll.poll()
+        return bool(poll.poll(None if seconds is None else seconds * 1000))

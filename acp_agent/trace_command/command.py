@@ -110,7 +110,8 @@ def _records(file: Path, lines: IO[bytes], *, follow: bool) -> Iterator[records.
         )
     yield None
     if strange:
-        click.echo(f"{strange} lines are no records of a trace and were passed over.", err=True)
+        some = "1 line is no record" if strange == 1 else f"{strange} lines are no records"
+        click.echo(f"{some} of a trace and passed over.", err=True)
 
 
 def _write_json(row: Row) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 KNOWN_VERSION: Final = 1
 
+_LARGEST: Final = 1 << 62
+"""No number in a trace comes near it, and what is larger cannot be shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -45,7 +48,7 @@ def read(line: str) -> Record | None:
     if not isinstance(value, dict):
         return None
     at, pid, message = value.get("at"), value.get("pid"), value.get("message")
-    if not isinstance(at, int | float) or not isinstance(pid, int):
+    if not isinstance(at, int | float) or not abs(at) < _LARGEST or (pid := _number(pid)) is None:
         return None
     return Record(
         time=_text(value.get("time")),
@@ -68,4 +71,4 @@ def _text(value: JsonValue) -> str:
 
 
 def _number(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None

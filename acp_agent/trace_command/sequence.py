@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -122,14 +123,16 @@ class Sequence:
         session = params.get("sessionId")
         row = replace(
             row,
-            method=method,
-            kind=gist.update_kind(params) if method == "session/update" else method,
+            method=gist.bounded(method),
+            kind=gist.bounded(gist.update_kind(params) if method == "session/update" else method),
             gist=gist.of_params(method, params),
-            session=session if isinstance(session, str) else None,
+            session=gist.bounded(session) if isinstance(session, str) else None,
         )
         if "id" in message:
             row = replace(row, id=_id(message["id"]))
-            self._asked[record.pid, record.sender, str(row.id)] = _Asked(method, row.session, record.at, row)
+            self._asked[record.pid, record.sender, json.dumps(message["id"])] = _Asked(
+                method, row.session, record.at, row
+            )
         elif row.kind.endswith("_chunk") or row.kind in _FOLDED:
             update = params.get("update")
             which = [update.get(name) for name in ("messageId", "toolCallId")] if isinstance(update, dict) else []
@@ -139,7 +142,7 @@ class Sequence:
     def _answer(self, record: Record, row: Row) -> Row:
         message, asker = record.message, "agent" if record.sender == "client" else "client"
         row = replace(row, id=_id(message.get("id")))
-        asked = self._asked.pop((record.pid, asker, str(row.id)), None)
+        asked = self._asked.pop((record.pid, asker, json.dumps(message.get("id"))), None)
         error = message.get("error")
         if asked is None:
             said = gist.of_error(error) if error is not None else "an answer to a request that is not in the trace"
@@ -148,9 +151,9 @@ class Sequence:
         new = result.get("sessionId") if isinstance(result, dict) else None
         return replace(
             row,
-            method=asked.method,
-            kind=asked.method,
-            session=asked.session or (new if isinstance(new, str) else None),
+            method=asked.row.method,
+            kind=asked.row.method,
+            session=asked.session or (gist.bounded(new) if isinstance(new, str) else None),
             gist=gist.of_error(error) if error is not None else gist.of_result(asked.method, result),
             turn=gist.turn_of(result) or row.turn,
             ms=round((record.at - asked.at) * 1000, 1),
@@ -199,8 +202,9 @@ def _joined(last: Row, row: Row) -> str:
 
 
 def _aside(record: Record, words: str) -> Row:
-    return Row(record.at, record.pid, ASIDE, f"process {record.pid}", words, time=record.time, tone="aside")
+    kind = f"process {record.pid}"
+    return Row(record.at, record.pid, ASIDE, kind, gist.bounded(words), time=record.time, tone="aside")
 
 
 def _id(value: JsonValue) -> str:
-    return f"{value}"[:40]
+    return gist.bounded(f"{value}")[:40]

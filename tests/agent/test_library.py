@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from acp_agent.showing import MessageShown, Shown
 from sessions.lease import SessionBusy
 from sessions.report import ResumeReport
 from sessions.store import Store
-from tests.agent.driver import World
+from tests.agent.driver import World, comes_true
 
 pytestmark = pytest.mark.anyio
 
@@ -141,3 +143,21 @@ async def test_a_configuration_without_a_harness_here_is_refused(tmp_path: Path)
     with pytest.raises(TypeError, match="Remote has no harness on this machine"):
         await remote.__aenter__()
     assert Store(tmp_path).page().summaries == ()
+
+
+async def test_a_harness_that_opens_while_its_agent_is_closed_is_no_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+    wanted = configuration(world.model.openai_url, str(world.workspace))
+    async with ResumableAgent.open(wanted, data_dir=world.data_dir) as agent:
+        await agent.drop_harness()
+        # The close looks for what is being started, and meanwhile that has been.
+        monkeypatch.setattr("acp_agent.antigravity.starting.end_started", lambda _: opened.wait(60))
+        turn = asyncio.ensure_future(agent.chat("Hello."))
+        await comes_true(lambda: agent._keeper._opening is not None)
+        assert agent._keeper._opening is not None
+        agent._keeper._opening.add_done_callback(lambda _: opened.set())
+    with suppress(Exception, asyncio.CancelledError):
+        await turn
+    assert opened.is_set()

@@ -129,7 +129,9 @@ async def test_filters_json_and_a_last_line_that_is_cut(world: World) -> None:
     os.truncate(trace, trace.stat().st_size - 10)
     with trace.open("a") as file:
         file.write("\n[1]\n")
-    assert "2 lines are no records of a trace" in shown(trace).stderr
+    assert "2 lines are no records of a trace and passed over." in shown(trace).stderr
+    trace.write_text(trace.read_text().replace("[1]\n", ""))
+    assert "1 line is no record of a trace and passed over." in shown(trace).stderr
 
 
 @pytest.mark.anyio
@@ -260,6 +262,35 @@ def test_a_narrow_terminal_without_colour_gets_whole_rows_that_fit(tmp_path: Pat
     assert all(len(re.sub(r"\x1b\[[\d;]*m", "", row)) <= 50 for row in shown_rows)
     assert not re.search(r"\x1b\[(\d;)*(3|4|9)\d", "".join(shown_rows)), "no colour"
     assert "-> " in shown_rows[1]
+
+
+def test_nothing_in_a_trace_steers_the_terminal_or_breaks_a_row(tmp_path: Path) -> None:
+    trace, evil = tmp_path / "t", "a\x1b]0;owned\x07\nb\u2028"
+    head: dict[str, JsonValue] = {"at": 0, "pid": 7, "time": evil}
+    params: dict[str, JsonValue] = {"sessionId": evil, "update": {"sessionUpdate": evil}}
+    written: list[dict[str, JsonValue]] = [
+        {**head, "trace": 1, "program": evil, "stopped": evil},
+        {**head, "from": "client", "message": {"id": evil, "method": evil, "params": params}},
+        {**head, "from": "agent", "message": {"id": evil, "result": {"sessionId": evil}}},
+        {**head, "from": "agent", "message": {"method": "session/update", "params": params}},
+        {**head, "from": "client", "message": {"id": 1, "method": evil}},
+        {**head, "from": "agent", "message": {"id": 1, "result": {"sessionId": evil}}},
+        {**head, "from": "client", "message": {"id": "2", "method": evil}},
+        # Neither the time nor the size nor the process can be so large.
+        *({**head, "from": "agent", name: 10**400} for name in ("at", "pid", "bytes")),
+    ]
+    trace.write_text("".join(json.dumps(each) + "\n" for each in written))
+    result = shown(trace)
+    assert result.exit_code == 0
+    assert "2 lines are no records" in result.stderr
+    assert len(result.stdout.split("\n")) == len(written) + 1
+    assert all(row.isprintable() for row in result.stdout.split("\n"))
+    # An id that is a text is not the number; one that is cut where it is shown is still told from another.
+    longest = "x" * 40
+    questions: list[dict[str, JsonValue]] = [{"id": key, "method": "m"} for key in (1, "1", f"{longest}a")]
+    asked: list[dict[str, JsonValue]] = [{"from": "client", "message": each} for each in questions]
+    found = rows(*asked)
+    assert [row.kind for row in found if row.gist.startswith("was not answered")] == ["m"] * 3
 
 
 NAMES = (

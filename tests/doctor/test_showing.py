@@ -17,7 +17,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from acp_agent.doctor import checks
 from acp_agent.doctor.findings import Checked, as_json, ok, problem, skipped, warning
-from acp_agent.doctor.showing import as_text, console_for
+from acp_agent.doctor.showing import as_text
+from acp_agent.sessions_command.output import console
 from tests.doctor.conftest import Machine
 
 CHECKED = (
@@ -71,7 +72,7 @@ def test_the_text_in_colour_and_in_plain_letters(snapshot: SnapshotAssertion) ->
 
 def test_what_a_path_has_that_the_output_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
-    as_text([Checked("a", "b", (ok("/home/ada/プロジェクト/é"),), 0)], console_for(written))
+    as_text([Checked("a", "b", (ok("/home/ada/プロジェクト/é"),), 0)], console(written))
     written.seek(0)
     assert "/home/ada/??????/é" in written.read()
 

@@ -101,8 +101,8 @@ def test_the_wheel_needs_what_it_imports_within_bounds(wheel: Path) -> None:
     imported = {
         name for name in names if re.search(rf"^\s*(import|from) {IMPORTED_AS.get(name, name)}\b", source, re.M)
     }
-    # The first bounds what the SDKs bring with them, the others wait for what needs them.
-    assert names - imported <= {"anyio", "jinja2", "json-five", "prompt-toolkit"}
+    # It bounds what the SDKs bring with them.
+    assert names - imported == {"anyio"}
 
 
 def test_the_version_has_one_source(wheel: Path, sdist: Path) -> None:

@@ -88,6 +88,20 @@ def test_what_does_not_block_is_waited_for(system: str) -> None:
     os.close(writing)
 
 
+def test_it_can_be_told_whether_a_pipe_takes_more(system: str) -> None:
+    module = branch(descriptors, system)
+    reading, writing = os.pipe()
+    assert module.takes(writing, 0)
+    os.set_blocking(writing, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writing, b"\x00" * 4096)
+    # Nobody can tell on Windows.
+    assert module.takes(writing, 0.001) == (system == "windows")
+    os.close(reading)
+    os.close(writing)
+
+
 def test_what_comes_is_read_beside_other_work(system: str) -> None:
     module = branch(descriptors, system)
     reading, writing = os.pipe()

@@ -94,7 +94,15 @@ def test_words_and_tracebacks_are_in_the_file_only_with_debug(kept: tuple[loggin
     assert detailed["words"] == "it said [hidden]"
     assert detailed["traceback"].endswith("ValueError: of a conversation")
     person = ForPeople(redactor).format(record)
-    assert person.startswith("ERROR acp_agent.test: it said [hidden]\nTraceback")
+    assert person.startswith("ERROR acp_agent.test: it said [hidden]\n    Traceback")
+
+
+def test_words_of_others_neither_steer_a_terminal_nor_pass_for_a_line(kept: tuple[logging.Logger, Kept]) -> None:
+    logger, handler = kept
+    logger.warning("a\x1b]0;owned\x07\nERROR acp_agent.server: all is lost\r\u2028\ud800")
+    assert ForPeople(Redactor()).format(handler.records[0]) == (
+        "WARNING acp_agent.test: a\\u001b]0;owned\\u0007\n    ERROR acp_agent.server: all is lost\\r\\u2028\\ud800"
+    )
 
 
 def test_session_and_turn_come_from_the_scope_unless_an_event_names_another(
