@@ -50,6 +50,8 @@ async def a_life_with_a_kill(world: World, trace: Path) -> tuple[Agent, Agent]:
         first.choose = never
         turn = asyncio.create_task(first.prompt(session_id, "!run_command sleep 600"))
         await first.until(lambda: len(first.questions) == 2)
+        # What a killed process had not written yet of its trace is lost.
+        await comes_true(lambda: trace.read_text().count("session/request_permission") == 2)
         await first.kill()
         with suppress(PeerGone):
             await turn
