@@ -51,7 +51,7 @@ async def a_life_with_a_kill(world: World, trace: Path) -> tuple[Agent, Agent]:
         turn = asyncio.create_task(first.prompt(session_id, "!run_command sleep 600"))
         await first.until(lambda: len(first.questions) == 2)
         # What a killed process had not written yet of its trace is lost.
-        await comes_true(lambda: trace.read_text().count("session/request_permission") == 2)
+        await comes_true(lambda: _messages_of_the_agent(trace) == len(first.lines))
         await first.kill()
         with suppress(PeerGone):
             await turn
@@ -62,6 +62,10 @@ async def a_life_with_a_kill(world: World, trace: Path) -> tuple[Agent, Agent]:
         )
         await second.until(lambda: _ends_the_opening(second))
     return first, second
+
+
+def _messages_of_the_agent(trace: Path) -> int:
+    return sum(record.get("from") == "agent" for record in recorded(trace))
 
 
 def _ends_the_opening(agent: Agent) -> bool:
