@@ -91,6 +91,7 @@ class Interactive:
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._questions = Questions(
             show=lambda question: self._screen.show(question, gap=True),
+            on_answered=lambda answer: self._say(f"> {answer}"),
             on_changed=lambda: front.ask(self._questions.label),
         )
         self._client = Client(command, cwd, self._screen, answers=self._questions, on_gone=self._events.put_nowait)
@@ -140,13 +141,14 @@ class Interactive:
             case EndOfInput():
                 self._input_ended = True
                 self._questions.reject_all()
-                self._leaving = self._work is None
+                self._go_on()
             case Interrupt():
                 self._interrupt()
             case Picked(key=key):
                 picking, self._picking = self._picking, None
                 if picking is not None:
                     picking(key)
+                self._go_on()
             case NextMode():
                 self._next_mode()
             case _Aside():
@@ -164,11 +166,11 @@ class Interactive:
         word, _, argument = line.partition(" ")
         agents = self._client.view.transcript.state.commands
         own = ours(word[1:], agents, self._client.settings) if word.startswith("/") else None
-        if own in AT_ONCE:
+        if own in AT_ONCE and not (own == "set" and self._is_opening):
             self._obey(word, own, argument.strip())
         elif self._questions.label is not None:
             try:
-                self._say(f"> {self._questions.answer(line)}")
+                self._questions.answer(line)
             except NoAnswer as fault:
                 self._say(str(fault))
         elif self._work is not None:
@@ -215,14 +217,18 @@ class Interactive:
         task.add_done_callback(lambda _task: self._events.put_nowait(_Aside(task, name)))
 
     def _finish(self, work: _Work) -> None:
-        """Tell how the work failed, if it did, and take up what was typed meanwhile."""
+        """Tell how the work failed, if it did, and go on."""
         self._work = None
         self._cancelling = self._interrupted = False
         self._tell_failure(work.task, work.name)
         self._tell_ending()
-        if self._waiting:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up what was typed meanwhile, until something is done or picked; leave after the last of it."""
+        while self._waiting and self._work is None and self._picking is None and not self._leaving:
             self._take_line(self._waiting.popleft())
-        elif self._input_ended:
+        if self._input_ended and self._work is None:
             self._leaving = True
 
     def _tell_failure(self, task: asyncio.Task[None], name: str) -> None:
@@ -369,11 +375,15 @@ class Interactive:
             self._beside("cancelling the turn", self._client.cancel())
 
     def _interrupt(self) -> None:
-        if self._interrupted or self._cancelling:
+        if self._cancelling:
             self._leaving = True
         elif self._work is not None and self._work.is_turn:
             self._cancel()
-        elif not self._front.drop_typed():
+        elif self._front.drop_typed():
+            self._interrupted = False
+        elif self._interrupted:
+            self._leaving = True
+        else:
             self._interrupted = True
             self._say("Ctrl-C again leaves; so do /quit and Ctrl-D.")
 
@@ -386,7 +396,13 @@ class Interactive:
         for aside in self._asides:
             aside.cancel()
         if self._last_session is not None:
-            self._say(f"Session {self._last_session} is kept; /load {self._last_session} brings it back.")
+            last = self._last_session
+            self._say(f"Session {last} is kept; the option --load {last} brings it back.")
+
+    @property
+    def _is_opening(self) -> bool:
+        """Whether there will be a session to set, but there is none yet."""
+        return self._work is not None and self._client.session_id is None
 
     def _bars(self) -> Bars:
         """What is drawn around the input now."""
