@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -119,6 +120,22 @@ class _Frame:
         )
 
 
+class _Unpadded:
+    """Something without spaces at the ends of its lines, where a terminal that gets narrower breaks them."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._content, options, pad=False):
+            while line and not line[-1].control and not line[-1].text.rstrip(" "):
+                line.pop()
+            if line and not line[-1].control:
+                line[-1] = line[-1]._replace(text=line[-1].text.rstrip(" "))
+            yield from line
+            yield Segment.line()
+
+
 def message_part(role: Role, part: str, *, first: bool) -> RenderableType:
     """A piece of a message; `first` says that the message begins with it."""
     part = plain(part).removesuffix("\n")
@@ -129,7 +146,7 @@ def message_part(role: Role, part: str, *, first: bool) -> RenderableType:
         case Role.THOUGHT:
             return Text(f"(thinking) {part}" if first else part, style="dim italic")
         case Role.AGENT:
-            return Markdown(part, code_theme="ansi_dark")
+            return _Unpadded(Markdown(part, code_theme="ansi_dark"))
 
 
 def tool_line(call: ToolCall, seconds: float | None) -> Text:
