@@ -367,7 +367,14 @@ class Interactive:
         doing = None
         if self._work is not None:
             seconds = self._clock() - self._work.began
-            doing = Doing(self._work.name, seconds, self._work.is_turn, self._cancelling, len(self._waiting))
+            doing = Doing(
+                self._work.name,
+                seconds,
+                is_turn=self._work.is_turn,
+                cancelling=self._cancelling,
+                waiting=len(self._waiting),
+                then_leaving=self._input_ended,
+            )
         shown = self._client.session_id is not None
         return Bars(
             activity(doing, leaving=self._leaving),

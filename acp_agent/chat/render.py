@@ -42,6 +42,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FENCE = re.compile(r"^(`{3,})[\w-]*\n(.*?)\n\1$", re.MULTILINE | re.DOTALL)
 _SIGNS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
 _STATUS_STYLES = {"completed": "green", "failed": "bold red"}
@@ -55,8 +56,13 @@ _TONES = {
 
 
 def plain(text: str) -> str:
-    """The text without anything that a terminal would obey; line ends and tabs stay."""
-    return _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    """The text without anything that a terminal would obey; line ends and tabs stay.
+
+    Signs that turn the direction of writing are shown by their numbers: what is to be permitted could look like
+    something else.
+    """
+    shown = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    return _TURNING.sub(lambda found: f"[U+{ord(found[0]):04X}]", shown)
 
 
 def told(words: Told) -> RenderableType:

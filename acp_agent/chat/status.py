@@ -16,13 +16,17 @@ _TITLE_COLUMNS = 30
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What is being done: its name, for how many seconds, whether it is a turn, and how many lines wait for it."""
+    """What is being done: its name, for how many seconds, whether it is a turn, and how many lines wait for it.
+
+    `then_leaving` says that the client leaves after it.
+    """
 
     name: str
     seconds: float
     is_turn: bool = False
     cancelling: bool = False
     waiting: int = 0
+    then_leaving: bool = False
 
 
 def activity(doing: Doing | None, *, leaving: bool) -> tuple[str, ...]:
@@ -32,12 +36,13 @@ def activity(doing: Doing | None, *, leaving: bool) -> tuple[str, ...]:
     if doing is None:
         return ()
     passed = clock(doing.seconds)
+    then = "leaves then" if doing.then_leaving else ""
     if doing.cancelling:
         return ("cancelling the turn …", passed, "Ctrl-C again leaves")
     if doing.is_turn:
         waiting = f"{doing.waiting} waiting" if doing.waiting else ""
-        return ("the turn …", passed, waiting, "Ctrl-C cancels", "/kill kills the agent")
-    return (f"{doing.name} …", passed, "/kill kills the agent")
+        return ("the turn …", passed, waiting, then, "Ctrl-C cancels", "/kill kills the agent")
+    return (f"{doing.name} …", passed, then, "/kill kills the agent")
 
 
 def session_status(state: SessionState) -> tuple[str, ...]:

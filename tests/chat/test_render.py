@@ -158,3 +158,10 @@ def test_an_answer_has_no_spaces_at_the_ends_of_its_lines() -> None:
     lines = captured.get().splitlines()
     assert "▌ said" in lines
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_what_is_to_be_permitted_cannot_look_like_something_else() -> None:
+    edit = call("edit", "Edit a\u202etxt.exe", "pending", Diff("/w/a", "one\n", "\u2066if admin\u2069\n"))
+    shown = drawn(render.question(PermissionQuestion("s-1", edit, ())))
+    assert "Edit a[U+202E]txt.exe (edit)" in shown
+    assert "+[U+2066]if admin[U+2069]" in shown

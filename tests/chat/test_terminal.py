@@ -397,3 +397,27 @@ def test_a_prompt_that_cannot_be_sent_does_not_take_the_place_of_another(book: M
             talk.type("\x04")
 
     asyncio.run(talk())
+
+
+def test_ctrl_d_in_a_turn_leaves_after_it(book: MakeBook, tmp_path: Path) -> None:
+    agents_book = book(
+        NEW[0],
+        ("result", {"sessionId": "s-1", "modes": MODES}),
+        ("await", "session/prompt"),
+        message("Working"),
+        ("await", "session/set_mode"),
+        ("result", {}),
+        ("raw", '{"jsonrpc": "2.0", "id": 3, "result": {"stopReason": "max_tokens"}}\n'),
+    )
+
+    async def talk() -> None:
+        async with at_terminal(agents_book, tmp_path) as talk:
+            await talk.draws("session s-1")
+            talk.type("hello\r")
+            await talk.draws("Working")
+            talk.type("\x04")
+            await talk.draws("leaves then")
+            talk.type(SHIFT_TAB)
+            await talk.draws("The turn ended early: max tokens.")
+
+    asyncio.run(talk())
