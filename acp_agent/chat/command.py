@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from acp_agent.chat.front import Front
 from acp_agent.chat.history import default_path, kept_history
@@ -40,6 +41,8 @@ async def run_chat(options: ChatOptions) -> int:
     Interactive: 0, or 1 if no session could be opened. Script: 0 only if its proof holds.
     """
     console = Console(highlight=False, no_color=None if options.colour else True)
+    if console.is_dumb_terminal:  # of which rich would believe that it has 80 columns
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())
     if not options.interactive:
         return await play(options.agent_command, Screen(console, frames=console.is_terminal))
     return await Interactive(options.agent_command, options.cwd, _front(console)).run(options.start)

@@ -15,6 +15,7 @@ from acp_agent.chat.render import plain
 from acp_agent.chat.settings import Setting, Settings
 
 _MENTION = re.compile(r"(?:^|\s)(@(?:\"[^\"\n]*|[^\s\"]\S*)?)$")
+_PATH = re.compile(r"\"[^\"]*|[^\s\"]\S*|")
 PATHS = 50
 """The most files that are offered."""
 
@@ -50,7 +51,7 @@ def offers(before: str, words: Vocabulary) -> Iterator[Offer]:
         for name, meaning in words.commands.items():
             if name.startswith(command):
                 yield Offer(f"/{name}", len(before), meaning)
-    elif command == "image" and " " not in argument.lstrip('"'):
+    elif command == "image" and _PATH.fullmatch(argument):
         yield from _paths(argument, words.cwd, at="")
     elif command == "set":
         yield from _of_set(argument, words.settings)

@@ -14,9 +14,13 @@ def cut(text: str, width: int) -> str:
     text = " ".join(text.split())
     if get_cwidth(text) <= width:
         return text
-    while text and get_cwidth(text) > width - 1:
-        text = text[:-1]
-    return f"{text.rstrip()}…" if width > 0 else ""
+    kept, columns = "", 0
+    for sign in text:
+        columns += get_cwidth(sign)
+        if columns >= width:
+            break
+        kept += sign
+    return f"{kept.rstrip()}…" if width > 0 else ""
 
 
 def fitted(parts: Sequence[str], width: int) -> str:

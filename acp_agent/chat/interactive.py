@@ -30,15 +30,14 @@ from acp_agent.chat.commands import AT_ONCE, all_commands, help_rows, ours
 from acp_agent.chat.completion import Vocabulary
 from acp_agent.chat.events import EndOfInput, InputEvent, Interrupt, NextMode, Picked, Submitted
 from acp_agent.chat.fields import FieldError
-from acp_agent.chat.fitting import clock
 from acp_agent.chat.forms import NoAnswer
 from acp_agent.chat.front import Bars, Front, Source
 from acp_agent.chat.picker import Picker
 from acp_agent.chat.process import AgentStartError, Ending
 from acp_agent.chat.questions import Questions
 from acp_agent.chat.rpc import RpcError
-from acp_agent.chat.settings import MODE, Setting, Settings
-from acp_agent.chat.status import NO_SESSION, session_status
+from acp_agent.chat.setting_command import SettingCommand
+from acp_agent.chat.status import NO_SESSION, Doing, activity, session_status
 from acp_agent.chat.words import Told, Tone
 from acp_agent.system import signals
 
@@ -91,9 +90,11 @@ class Interactive:
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._questions = Questions(
             show=lambda question: self._screen.show(question, gap=True),
+            on_answered=lambda answer: self._say(f"> {answer}"),
             on_changed=lambda: front.ask(self._questions.label),
         )
         self._client = Client(command, cwd, self._screen, answers=self._questions, on_gone=self._events.put_nowait)
+        self._setting = SettingCommand(self._client, self._screen, pick=self._pick, beside=self._beside)
         front.connect(Source(self._events.put_nowait, self._bars, self._words, self._sessions_to_complete))
         self._work: _Work | None = None
         self._asides: set[asyncio.Task[None]] = set()
@@ -140,15 +141,16 @@ class Interactive:
             case EndOfInput():
                 self._input_ended = True
                 self._questions.reject_all()
-                self._leaving = self._work is None
+                self._go_on()
             case Interrupt():
                 self._interrupt()
             case Picked(key=key):
                 picking, self._picking = self._picking, None
                 if picking is not None:
                     picking(key)
+                self._go_on()
             case NextMode():
-                self._next_mode()
+                self._setting.next_mode()
             case _Aside():
                 self._asides.discard(event.task)
                 self._tell_failure(event.task, event.name)
@@ -164,11 +166,11 @@ class Interactive:
         word, _, argument = line.partition(" ")
         agents = self._client.view.transcript.state.commands
         own = ours(word[1:], agents, self._client.settings) if word.startswith("/") else None
-        if own in AT_ONCE:
+        if own in AT_ONCE and not (own == "set" and self._is_opening):
             self._obey(word, own, argument.strip())
         elif self._questions.label is not None:
             try:
-                self._say(f"> {self._questions.answer(line)}")
+                self._questions.answer(line)
             except NoAnswer as fault:
                 self._say(str(fault))
         elif self._work is not None:
@@ -202,7 +204,7 @@ class Interactive:
             case "load":
                 self._load_named(argument)
             case "set":
-                self._set_named(argument if word == "/set" else f"{word[1:]} {argument}".rstrip())
+                self._setting.obey(argument if word == "/set" else f"{word[1:]} {argument}".rstrip())
 
     def _begin(self, name: str, work: Coroutine[None, None, None], *, is_turn: bool = False) -> None:
         task = asyncio.create_task(work)
@@ -215,14 +217,18 @@ class Interactive:
         task.add_done_callback(lambda _task: self._events.put_nowait(_Aside(task, name)))
 
     def _finish(self, work: _Work) -> None:
-        """Tell how the work failed, if it did, and take up what was typed meanwhile."""
+        """Tell how the work failed, if it did, and go on."""
         self._work = None
         self._cancelling = self._interrupted = False
         self._tell_failure(work.task, work.name)
         self._tell_ending()
-        if self._waiting:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up what was typed meanwhile, until something is done or picked; leave after the last of it."""
+        while self._waiting and self._work is None and self._picking is None and not self._leaving:
             self._take_line(self._waiting.popleft())
-        elif self._input_ended:
+        if self._input_ended and self._work is None:
             self._leaving = True
 
     def _tell_failure(self, task: asyncio.Task[None], name: str) -> None:
@@ -295,7 +301,8 @@ class Interactive:
                 await self._new()
 
     def _pick(self, picker: Picker, then: Callable[[str | None], None]) -> bool:
-        shown = self._front.pick(picker)
+        # Not in the place of a question, which could not be answered then.
+        shown = self._questions.label is None and self._front.pick(picker)
         self._picking = then if shown else None
         return shown
 
@@ -307,49 +314,6 @@ class Interactive:
             self._fail("There is no session yet. /load SESSION_ID names one, /sessions lists them.")
         else:
             self._begin("loading", self._load(session_id))
-
-    def _set_named(self, argument: str) -> None:
-        """Obey `/set`, `/set OPTION` and `/set OPTION VALUE`."""
-        name, _, word = argument.partition(" ")
-        settings = self._client.settings
-        setting = settings.named(name)
-        if not name:
-            self._screen.show(render.settings(settings))
-        elif setting is None:
-            known = ", ".join(each.setting_id for each in settings.all) or "nothing"
-            self._fail(f"There is no option {name}; what can be set is {known}.")
-        elif word:
-            value = setting.named(word.strip())
-            if value is None:
-                self._fail(
-                    f"{name} cannot be {word}; it can be {', '.join(each.value for each in setting.values)}."
-                )
-            else:
-                self._set(setting, value)
-        elif self._questions.label is not None or not self._pick_value(setting):
-            self._screen.show(render.settings(Settings(options=(setting,))))
-
-    def _pick_value(self, setting: Setting) -> bool:
-        def picked(key: str | None) -> None:
-            if key is not None:
-                self._set(setting, key)
-
-        choices = render.setting_choices(setting)
-        here = next((place for place, each in enumerate(choices) if each.key == setting.current), 0)
-        return self._pick(Picker((f"Enter sets {setting.name}", "Esc leaves it"), choices).moved(here), picked)
-
-    def _set(self, setting: Setting, value: str) -> None:
-        async def set_it() -> None:
-            await self._client.set(setting, value)
-            now = self._client.settings.named(setting.setting_id)
-            self._say(f"{setting.name}: {setting.shown if now is None else now.shown}")
-
-        self._beside(f"setting {setting.setting_id}", set_it())
-
-    def _next_mode(self) -> None:
-        mode = self._client.settings.of(MODE)
-        if mode is not None:
-            self._set(mode, mode.next_value)
 
     def _kill(self) -> None:
         try:
@@ -369,11 +333,15 @@ class Interactive:
             self._beside("cancelling the turn", self._client.cancel())
 
     def _interrupt(self) -> None:
-        if self._interrupted or self._cancelling:
+        if self._cancelling:
             self._leaving = True
         elif self._work is not None and self._work.is_turn:
             self._cancel()
-        elif not self._front.drop_typed():
+        elif self._front.drop_typed():
+            self._interrupted = False
+        elif self._interrupted:
+            self._leaving = True
+        else:
             self._interrupted = True
             self._say("Ctrl-C again leaves; so do /quit and Ctrl-D.")
 
@@ -386,24 +354,32 @@ class Interactive:
         for aside in self._asides:
             aside.cancel()
         if self._last_session is not None:
-            self._say(f"Session {self._last_session} is kept; /load {self._last_session} brings it back.")
+            last = self._last_session
+            self._say(f"Session {last} is kept; the option --load {last} brings it back.")
+
+    @property
+    def _is_opening(self) -> bool:
+        """Whether there will be a session to set, but there is none yet."""
+        return self._work is not None and self._client.session_id is None
 
     def _bars(self) -> Bars:
         """What is drawn around the input now."""
-        activity: tuple[str, ...] = ()
-        if self._leaving:
-            activity = ("ending the agent …",)
-        elif self._work is not None:
-            passed = clock(self._clock() - self._work.began)
-            if self._cancelling:
-                activity = ("cancelling the turn …", passed, "Ctrl-C again leaves")
-            elif self._work.is_turn:
-                waiting = f"{len(self._waiting)} waiting" if self._waiting else ""
-                activity = ("the turn …", passed, waiting, "Ctrl-C cancels", "/kill kills the agent")
-            else:
-                activity = (f"{self._work.name} …", passed, "/kill kills the agent")
+        doing = None
+        if self._work is not None:
+            seconds = self._clock() - self._work.began
+            doing = Doing(
+                self._work.name,
+                seconds,
+                is_turn=self._work.is_turn,
+                cancelling=self._cancelling,
+                waiting=len(self._waiting),
+                then_leaving=self._input_ended,
+            )
         shown = self._client.session_id is not None
-        return Bars(activity, session_status(self._client.view.transcript.state) if shown else NO_SESSION)
+        return Bars(
+            activity(doing, leaving=self._leaving),
+            session_status(self._client.view.transcript.state) if shown else NO_SESSION,
+        )
 
     def _words(self) -> Vocabulary:
         state = self._client.view.transcript.state

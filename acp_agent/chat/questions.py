@@ -46,10 +46,20 @@ class _Open(Protocol):
 
 
 class Questions:
-    """The open questions. `show` shows what is to be answered now; `on_changed` learns when that is another."""
+    """The open questions.
 
-    def __init__(self, show: Callable[[RenderableType], None], on_changed: Callable[[], None]) -> None:
+    `show` shows what is to be answered now; `on_answered` learns an answer in words, before the next question is
+    shown; `on_changed` learns when another is to be answered.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[RenderableType], None],
+        on_answered: Callable[[str], None],
+        on_changed: Callable[[], None],
+    ) -> None:
         self._show = show
+        self._on_answered = on_answered
         self._on_changed = on_changed
         self._closed = False
         self._open: deque[_Open] = deque()
@@ -74,15 +84,14 @@ class Questions:
         await self._wait(asked, asked.answer)
         return asked.answer.result()
 
-    def answer(self, line: str) -> str:
-        """Answer what is to be answered now; returns the answer in words.
+    def answer(self, line: str) -> None:
+        """Answer what is to be answered now.
 
         Raises `NoAnswer`, with the question still open, when the line does not answer it.
         """
         assert self.label is not None
-        answer = self._open[0].take(line)
+        self._on_answered(self._open[0].take(line))
         self._advance()
-        return answer
 
     def cancel_all(self) -> None:
         """Answer every question with `cancelled`, as the protocol wants it when the turn is cancelled."""

@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -41,6 +42,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FENCE = re.compile(r"^(`{3,})[\w-]*\n(.*?)\n\1$", re.MULTILINE | re.DOTALL)
 _SIGNS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
 _STATUS_STYLES = {"completed": "green", "failed": "bold red"}
@@ -54,8 +56,13 @@ _TONES = {
 
 
 def plain(text: str) -> str:
-    """The text without anything that a terminal would obey; line ends and tabs stay."""
-    return _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    """The text without anything that a terminal would obey; line ends and tabs stay.
+
+    Signs that turn the direction of writing are shown by their numbers: what is to be permitted could look like
+    something else.
+    """
+    shown = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    return _TURNING.sub(lambda found: f"[U+{ord(found[0]):04X}]", shown)
 
 
 def told(words: Told) -> RenderableType:
@@ -119,6 +126,22 @@ class _Frame:
         )
 
 
+class _Unpadded:
+    """Something without spaces at the ends of its lines, where a terminal that gets narrower breaks them."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._content, options, pad=False):
+            while line and not line[-1].control and not line[-1].text.rstrip(" "):
+                line.pop()
+            if line and not line[-1].control:
+                line[-1] = line[-1]._replace(text=line[-1].text.rstrip(" "))
+            yield from line
+            yield Segment.line()
+
+
 def message_part(role: Role, part: str, *, first: bool) -> RenderableType:
     """A piece of a message; `first` says that the message begins with it."""
     part = plain(part).removesuffix("\n")
@@ -129,7 +152,7 @@ def message_part(role: Role, part: str, *, first: bool) -> RenderableType:
         case Role.THOUGHT:
             return Text(f"(thinking) {part}" if first else part, style="dim italic")
         case Role.AGENT:
-            return Markdown(part, code_theme="ansi_dark")
+            return _Unpadded(Markdown(part, code_theme="ansi_dark"))
 
 
 def tool_line(call: ToolCall, seconds: float | None) -> Text:

@@ -17,6 +17,7 @@ Tail = Callable[[], Iterable[RenderableType]]
 _SIGNS = {
     "✓": "+",
     "✗": "x",
+    "☑": "x",
     "…": ".",
     "·": "-",
     "•": "*",

@@ -23,6 +23,10 @@ def test_a_text_that_is_cut_fits_and_begins_as_it_did(text: str, width: int) -> 
     assert shown == whole if get_cwidth(whole) <= width else whole.startswith(shown.removesuffix("…"))
 
 
+def test_a_text_of_any_length_is_cut_without_much_ado() -> None:
+    assert cut("x" * 1_000_000, 30) == "x" * 29 + "…"  # by the last sign again and again it would take hours
+
+
 @given(st.lists(TEXTS, max_size=5), st.integers(0, 60))
 def test_parts_that_do_not_fit_go_from_the_end(parts: list[str], width: int) -> None:
     shown = fitted(parts, width)

@@ -380,3 +380,33 @@ def test_a_session_named_at_the_start_is_loaded(book: MakeBook, tmp_path: Path) 
         await talk.shows("The agent did not say what the model remembers.")
 
     assert run(agents_book, tmp_path, script, "s-9")[0] == 0
+
+
+def test_what_waits_is_taken_up_to_the_last_line(book: MakeBook, tmp_path: Path) -> None:
+    turn = (("await", "session/prompt"), done())
+
+    async def script(talk: Talk) -> None:
+        talk.type("hello\n/unknown\nagain\n/unknown\n")
+
+    _, shown = run(book(*NEW, *turn, *turn), tmp_path, script)
+    assert shown.count("has a command /unknown") == shown.count("turn 1 saved") == 2
+
+
+def test_what_is_set_before_there_is_a_session_is_set_then(book: MakeBook, tmp_path: Path) -> None:
+    modes = {
+        "currentModeId": "ask",
+        "availableModes": [{"id": "ask", "name": "Ask"}, {"id": "plan", "name": "Plan"}],
+    }
+    agents_book = book(
+        ("await", "session/new"),
+        ("result", {"sessionId": "s-1", "modes": modes}),
+        ("await", "session/set_mode"),
+        ("result", {}),
+    )
+
+    async def script(talk: Talk) -> None:
+        talk.type("/set mode plan\n")
+        await talk.shows("Mode: Plan")
+
+    run(agents_book, tmp_path, script)
+    assert agents_book.methods[-1] == "session/set_mode"

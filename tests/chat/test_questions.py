@@ -39,14 +39,26 @@ class Seen:
 
     def __init__(self) -> None:
         self.shown: list[str] = []
+        self.answered: list[str] = []
         self.changes = 0
-        self.questions = Questions(show=self.show, on_changed=self.change)
+        self.questions = Questions(show=self.show, on_answered=self.hear, on_changed=self.change)
 
     def show(self, renderable: RenderableType) -> None:
         console = Console(file=StringIO(), width=60)
         with console.capture() as captured:
             console.print(renderable)
         self.shown.append(captured.get().splitlines()[0])
+
+    def hear(self, answer: str) -> None:
+        self.answered.append(f"{answer} to {self.shown[-1]}")
+
+    def answer(self, line: str) -> str:
+        """Answer by this line; returns the answer in words, which must be told before the next is asked."""
+        asked = self.shown[-1]
+        self.questions.answer(line)
+        answer, _, to = self.answered[-1].partition(" to ")
+        assert to == asked
+        return answer
 
     def change(self) -> None:
         self.changes += 1
@@ -59,7 +71,7 @@ class Seen:
         return asyncio.create_task(self.questions.fill_in(FORM))
 
 
-def refused(answer: Callable[[str], str], *lines: str) -> list[str]:
+def refused(answer: Callable[[str], None], *lines: str) -> list[str]:
     """What the lines are refused with, all of which answer nothing."""
     said = []
     for line in lines:
@@ -77,9 +89,9 @@ def test_answers_go_to_the_questions_in_their_order() -> None:
         await asyncio.sleep(0)
         assert seen.shown == ["The agent asks for permission: a (other)"]
         assert len(refused(questions.answer, "0", "3", "yes", "²")) == 4
-        assert questions.answer("1") == "Allow"
+        assert seen.answer("1") == "Allow"
         assert (questions.label, len(seen.shown)) == ("1-3, Enter rejects", 2)
-        assert [questions.answer(line) for line in ("", "")] == ["Reject", "Never"]
+        assert [seen.answer(line) for line in ("", "")] == ["Reject", "Never"]
         assert [await task for task in tasks] == ["yes", "no", "never"]
         assert (questions.label, len(seen.shown), seen.changes) == (None, 3, 4)
 
@@ -91,7 +103,7 @@ def test_without_a_rejection_on_offer_the_question_is_cancelled() -> None:
         seen = Seen()
         answer = seen.ask("a", ALLOW)
         await asyncio.sleep(0)
-        assert seen.questions.answer("") == "cancelled"
+        assert seen.answer("") == "cancelled"
         assert await answer is None
 
     asyncio.run(talk())
@@ -119,7 +131,7 @@ def test_when_the_turn_is_cancelled_so_are_its_questions_but_not_later_ones() ->
         assert await form == {"action": "cancel"}
         after = seen.ask("b", ALLOW, REJECT)
         await asyncio.sleep(0)
-        assert seen.questions.answer("1") == "Allow"
+        assert seen.answer("1") == "Allow"
         assert await after == "yes"
 
     asyncio.run(talk())
@@ -133,7 +145,7 @@ def test_a_question_that_the_agent_withdraws_makes_way_for_the_next() -> None:
         first.cancel()
         await asyncio.wait([first])
         assert seen.shown[-1] == "The agent asks for permission: b (other)"
-        assert seen.questions.answer("1") == "Allow"
+        assert seen.answer("1") == "Allow"
         assert await second == "yes"
 
     asyncio.run(talk())
@@ -145,15 +157,15 @@ def test_a_form_is_filled_in_field_by_field() -> None:
         answer = seen.fill_in()
         await asyncio.sleep(0)
         assert seen.questions.label == "1-1, Enter skips [1/3]"
-        assert seen.questions.answer("heron") == "heron"
-        assert seen.questions.answer("") == "(skipped)"
+        assert seen.answer("heron") == "heron"
+        assert seen.answer("") == "(skipped)"
         assert refused(seen.questions.answer, "perhaps") == ["Answer with y or n."]
-        assert seen.questions.answer("y") == "yes"
+        assert seen.answer("y") == "yes"
         assert await answer == {"action": "accept", "content": {"bird": "h", "sure": True}}
         assert seen.shown == ["The agent asks: Which bird?", "In your own words", "sure"]
         declined = seen.fill_in()
         await asyncio.sleep(0)
-        assert [seen.questions.answer(line) for line in ("1", "because", "")] == ["heron", "because", "declined"]
+        assert [seen.answer(line) for line in ("1", "because", "")] == ["heron", "because", "declined"]
         assert await declined == {"action": "decline"}
 
     asyncio.run(talk())

@@ -147,3 +147,21 @@ def test_nothing_that_a_terminal_obeys_gets_through(text: str) -> None:
 
 def test_colours_of_a_command_leave_no_trace() -> None:
     assert render.plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07\r\n") == "red link\n"
+
+
+def test_an_answer_has_no_spaces_at_the_ends_of_its_lines() -> None:
+    """Else a terminal that gets narrower breaks every line there."""
+    console = Console(file=StringIO(), width=60, color_system=None, highlight=False)
+    with console.capture() as captured:
+        console.print(render.item(ITEMS["agent"]))
+        console.print(render.item(message(Role.AGENT, "| a | b |\n|---|---|\n| 1 | 2 |\n\n> said")))
+    lines = captured.get().splitlines()
+    assert "▌ said" in lines
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_what_is_to_be_permitted_cannot_look_like_something_else() -> None:
+    edit = call("edit", "Edit a\u202etxt.exe", "pending", Diff("/w/a", "one\n", "\u2066if admin\u2069\n"))
+    shown = drawn(render.question(PermissionQuestion("s-1", edit, ())))
+    assert "Edit a[U+202E]txt.exe (edit)" in shown
+    assert "+[U+2066]if admin[U+2069]" in shown

@@ -64,3 +64,7 @@ def test_a_screen_that_is_gone_fails_nobody() -> None:
     for number in range(3):
         screen.show(Text(str(number)))
     assert screen.gone
+
+
+def test_signs_of_what_is_done_are_told_apart_without_them() -> None:
+    assert encodable("✓ ✗ ☑ …", "ascii") == "+ x x ."

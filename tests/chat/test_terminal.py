@@ -126,6 +126,8 @@ def test_a_line_is_edited_recalled_and_dropped(book: MakeBook, tmp_path: Path) -
             await talk.draws("typed and then dropped", mark)
             talk.type("\x03\x03")
             await talk.draws("Ctrl-C again leaves")  # not by the first, which dropped what was typed
+            talk.type("again typed and then dropped\x03\x03")
+            await talk.until(lambda _: talk.screen_after(mark).count("Ctrl-C again leaves") == 2)
             talk.type("\x04")
         shown = talk.output.getvalue()
         assert shown.rindex("\x1b[?2004h") < shown.rindex("\x1b[?2004l")  # bracketed paste
@@ -243,6 +245,36 @@ def test_a_session_is_picked(book: MakeBook, tmp_path: Path) -> None:
     asyncio.run(talk())
     loads = [sent["params"] for sent in agents_book.received if sent.get("method") == "session/load"]
     assert loads == [{"sessionId": "s-2", "cwd": str(tmp_path), "mcpServers": []}]
+
+
+def test_what_waits_does_not_begin_while_a_session_is_picked(book: MakeBook, tmp_path: Path) -> None:
+    agents_book = book(
+        *NEW,
+        ("await", "session/prompt"),
+        message("Working"),
+        ("await", "session/cancel"),
+        ("raw", '{"jsonrpc": "2.0", "id": 3, "result": {"stopReason": "cancelled"}}\n'),
+        ("await", "session/list"),
+        ("result", LISTED),
+        more_lives=((("await", "session/load"), ("result", {}), *TURN),),
+    )
+
+    async def talk() -> None:
+        async with at_terminal(agents_book, tmp_path) as talk:
+            await talk.draws("session s-1")
+            talk.type("hello\r")
+            await talk.draws("Working")
+            talk.type("/sessions\rto the picked one\r")
+            await talk.draws("2 waiting")
+            talk.type("\x03")
+            await talk.draws("filter:")
+            talk.type(DOWN + "\r")
+            await talk.draws("turn 1 saved")
+            talk.type("\x04")
+
+    asyncio.run(talk())
+    assert agents_book.methods[-3:] == ["initialize", "session/load", "session/prompt"]
+    assert prompts(agents_book) == text("hello", "to the picked one")
 
 
 def test_who_picks_no_session_gets_a_new_one(book: MakeBook, tmp_path: Path) -> None:
@@ -363,5 +395,29 @@ def test_a_prompt_that_cannot_be_sent_does_not_take_the_place_of_another(book: M
             talk.type("\x03\x03")
             await talk.draws("Ctrl-C again leaves")
             talk.type("\x04")
+
+    asyncio.run(talk())
+
+
+def test_ctrl_d_in_a_turn_leaves_after_it(book: MakeBook, tmp_path: Path) -> None:
+    agents_book = book(
+        NEW[0],
+        ("result", {"sessionId": "s-1", "modes": MODES}),
+        ("await", "session/prompt"),
+        message("Working"),
+        ("await", "session/set_mode"),
+        ("result", {}),
+        ("raw", '{"jsonrpc": "2.0", "id": 3, "result": {"stopReason": "max_tokens"}}\n'),
+    )
+
+    async def talk() -> None:
+        async with at_terminal(agents_book, tmp_path) as talk:
+            await talk.draws("session s-1")
+            talk.type("hello\r")
+            await talk.draws("Working")
+            talk.type("\x04")
+            await talk.draws("leaves then")
+            talk.type(SHIFT_TAB)
+            await talk.draws("The turn ended early: max tokens.")
 
     asyncio.run(talk())

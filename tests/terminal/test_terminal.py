@@ -119,7 +119,7 @@ def test_sessions_are_picked_and_forms_filled_in(chat: Chat) -> None:
     assert second.ends() == 0
     assert not COLOUR.search(second.screen(styled=True, scrollback=True))
 
-    last = chat("--last", TERM="dumb")
+    last = chat("--last", size=(40, 24), TERM="dumb")
     last.shows("Resumed, verified: both turns are in the model's context.")
     assert "Session loaded" not in last.screen()
     last.say("/sessions")
