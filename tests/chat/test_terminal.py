@@ -361,9 +361,7 @@ def test_completing_starts_no_agent(book: MakeBook, tmp_path: Path) -> None:
             await talk.draws("ended unexpectedly")
             talk.type("/load \t")
             await talk.draws("> /load")
-            talk.type("\x03\x03")
-            await talk.draws("Ctrl-C again leaves")
-            talk.type("/help\r")
+            talk.type("\x15/help\r")
             await talk.draws("Alt-Enter")
             talk.type("/quit\r")
 
