@@ -215,8 +215,9 @@ class Document:
         after = next(token for token in self._tokens if token.index >= member.end)
         start = self._after_comments(before, self._tokens[member.token])
         comment = self._last_comment(before, self._tokens[member.token])
-        rest = self.text[after.end if after.type == "COMMA" else member.end :].lstrip(" \t\r")
-        if comment and comment.type == "LINE_COMMENT" and not rest.startswith("\n"):
+        taken = after.end if after.type == "COMMA" else after.index
+        rest = self.text[member.end : after.index] + self.text[taken:]
+        if comment and comment.type == "LINE_COMMENT" and not rest.lstrip(" \t\r").startswith("\n"):
             start = member.start  # what follows on the line must not get into the comment before it
         splices = [_Splice(start, member.end, "")]
         if after.type == "COMMA":

@@ -164,6 +164,11 @@ def test_a_comment_before_an_object_keeps_it(comment: str) -> None:
     assert Document(text).without(PATH) == f'{{"a": 1, "agent_servers": {comment}{{}}}}'
 
 
+def test_a_comment_between_an_entry_and_its_comma_does_not_get_into_one_before() -> None:
+    text = '{// note\n  "a": null/* \n */,\n}'
+    assert Document(text).without(("a",)) == "{// note\n  /* \n */\n}"
+
+
 def _without_insertions(new: str, old: str) -> bool:
     """Whether the old text is the new one without one comma and one other piece, in this order."""
     head = 0
