@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from acp_agent import questions
 from acp_agent.client_link import Client, unless
-from acp_agent.logs import Event, say
+from acp_agent.logs import Event, ms_since, say
 from acp_agent.steps import Question, QuestionAnswer
 from acp_agent.toolcalls import Json
 
@@ -36,7 +36,7 @@ class Answering:
         began = time.perf_counter()
         say(log, Event.QUESTIONS_ASKED, count=len(asked))
         found = await self._asked(asked, tool_call, cancelled)
-        ms = (time.perf_counter() - began) * 1000
+        ms = ms_since(began)
         say(log, Event.QUESTIONS_ANSWERED, count=sum(not answer.skipped for answer in found), ms=ms)
         return found
 

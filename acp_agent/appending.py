@@ -11,12 +11,9 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import Final
 
 from sessions.system import files
-
-FILE_MODE: Final = 0o600
-FOLDER_MODE: Final = 0o700
+from sessions.system.files import FILE_MODE, FOLDER_MODE
 
 
 class CannotAppend(ValueError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from acp_agent import permissions, toolcalls
 from acp_agent.client_link import Client, unless
-from acp_agent.logs import Event, say
+from acp_agent.logs import Event, ms_since, say
 from acp_agent.options import Mode
 from acp_agent.permissions import Choice, Rule, Verdict
 from acp_agent.steps import ToolUse
@@ -93,7 +93,7 @@ class Asking:
                 allowed=answer.allow if isinstance(answer, Choice) else answer,
                 by="user" if chosen else "rule" if ruled else "nobody",
                 option=chosen.id if chosen else None,
-                ms=(time.perf_counter() - began) * 1000,
+                ms=ms_since(began),
             )
         if isinstance(answer, bool):
             return answer

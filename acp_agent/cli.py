@@ -240,7 +240,7 @@ def _load(settings: Settings, transport: StdioTransport, stack: contextlib.ExitS
     began = time.perf_counter()
     from importlib import metadata  # noqa: PLC0415
 
-    from acp_agent.logs import Event, say  # noqa: PLC0415
+    from acp_agent.logs import Event, ms_since, say  # noqa: PLC0415
     from acp_agent.server import AgentServer  # noqa: PLC0415
 
     offline_url: str | None = None
@@ -250,5 +250,5 @@ def _load(settings: Settings, transport: StdioTransport, stack: contextlib.ExitS
         offline_url = stack.enter_context(OfflineModel(record=False)).gemini_url
     versions = {"antigravity": "google-antigravity", "acp": "agent-client-protocol"}
     found = {name: metadata.version(package) for name, package in versions.items()}
-    say(log, Event.LOADED, ms=(time.perf_counter() - began) * 1000, **found)
+    say(log, Event.LOADED, ms=ms_since(began), **found)
     return partial(AgentServer, settings, transport, offline_url=offline_url)

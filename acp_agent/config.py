@@ -277,7 +277,11 @@ def _read_file(path: Path, *, must_exist: bool) -> dict[str, object]:
         raise BadSettings(f"The configuration file {path} cannot be read: {error}.") from error
 
 
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{ENVIRONMENT_PREFIX}{name.upper()}"
+
+
 def _environment(environment: Mapping[str, str]) -> dict[str, object]:
-    names = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in NAMES}
     # An empty variable is how a launcher that cannot unset one says "not set".
-    return {name: environment[variable] for name, variable in names.items() if environment.get(variable)}
+    return {name: text for name in NAMES if (text := environment.get(variable(name)))}

@@ -24,7 +24,7 @@ from acp_agent.asking import Asking, existing_text
 from acp_agent.client_link import Client
 from acp_agent.commands import BadCommand
 from acp_agent.config import Announce
-from acp_agent.logs import Event, say
+from acp_agent.logs import Event, ms_since, say
 from acp_agent.model_access import ModelEndpoint
 from acp_agent.obeying import Obeying
 from acp_agent.options import Mode
@@ -166,7 +166,7 @@ class Conversation:
             mcp_servers=len(self._setup.mcp_servers),
             folders=len(self._setup.folders),
             replayed=replayed,
-            ms=(time.perf_counter() - began) * 1000,
+            ms=ms_since(began),
         )
 
     async def opened(self) -> None:
@@ -245,7 +245,7 @@ class Conversation:
             if command is not None:
                 began = time.perf_counter()
                 said = await self._obeying.obey(command)
-                say(log, Event.COMMAND, command=command.name, ms=(time.perf_counter() - began) * 1000)
+                say(log, Event.COMMAND, command=command.name, ms=ms_since(began))
                 return await self._answer(*said)
             if self.options.mode is Mode.PLAN:
                 parts = (PlanFirst(), *parts)

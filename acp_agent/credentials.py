@@ -215,13 +215,17 @@ TERMINAL: Final = "login"
 AGENT: Final = "login-elsewhere"
 METHODS: Final = (TERMINAL, AGENT)
 
+KEY_VARIABLE: Final = "GEMINI_API_KEY"
+VERTEX_VARIABLES: Final = ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE")
+"""The variables that ask for Vertex AI, as the SDK documents them."""
+
 
 def in_environment(environment: Mapping[str, str]) -> str | None:
     """The variable that credentials come from, None if there is none."""
-    for name in ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE"):
+    for name in VERTEX_VARIABLES:
         if environment.get(name, "").lower() in ("true", "1"):
             return name
-    return "GEMINI_API_KEY" if environment.get("GEMINI_API_KEY") else None
+    return KEY_VARIABLE if environment.get(KEY_VARIABLE) else None
 
 
 def _from_keyring() -> str | None:
@@ -279,7 +283,7 @@ def _in_time(ask: Callable[[], Result], seconds: float) -> Result | None:
 def _to_file(key: str) -> None:
     from sessions import durable  # noqa: PLC0415  (imports sqlite3, which reading a key does not need)
 
-    key_file().parent.mkdir(mode=durable.FOLDER_MODE, parents=True, exist_ok=True)
+    key_file().parent.mkdir(mode=files.FOLDER_MODE, parents=True, exist_ok=True)
     durable.write_file(key_file(), f"{key}\n".encode())
 
 

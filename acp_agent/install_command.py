@@ -242,7 +242,7 @@ def _next(asked: Asked, launch: Launch, settings: Settings, *, found: bool) -> N
         _say(f"There was no sign of {asked.ide.title} here; it finds the entry when it is installed.")
     if launch.remark:
         _say(launch.remark)
-    names = [config.CONFIG_VARIABLE, *(f"{config.ENVIRONMENT_PREFIX}{name.upper()}" for name in config.NAMES)]
+    names = [config.CONFIG_VARIABLE, *map(config.variable, config.NAMES)]
     if here := [name for name in names if os.environ.get(name)]:
         _say(
             f"Set here, and not in an IDE that is not started from here: {', '.join(here)}. Options after --, or"

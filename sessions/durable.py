@@ -12,9 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from sessions.system import files, flushing
-
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
+from sessions.system.files import FILE_MODE, FOLDER_MODE
 
 _OF_THE_DISK = frozenset(
     {

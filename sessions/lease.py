@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from sessions import durable
-from sessions.system import locks
+from sessions.system import files, locks
 
 NOTE_SECONDS = 1.0
 """How long a refused process waits for the note of a holder that is alive."""
@@ -67,7 +67,7 @@ class Lease:
         # No fallback to a lock that is only a file: it would outlive a killed holder. Not bound to a thread: it is
         # released by whichever closes the session.
         lock = FileLock(
-            session_folder / "lease", timeout=0, mode=durable.FILE_MODE, thread_local=False, fallback_to_soft=False
+            session_folder / "lease", timeout=0, mode=files.FILE_MODE, thread_local=False, fallback_to_soft=False
         )
         try:
             lock.acquire()

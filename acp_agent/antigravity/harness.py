@@ -35,7 +35,7 @@ from acp_agent.antigravity.details import Details
 from acp_agent.antigravity.mcp_servers import McpBridges, ServerFailure
 from acp_agent.antigravity.sdk_config import AgentConfig, Place, for_conversation
 from acp_agent.antigravity.watchdog import Watchdog
-from acp_agent.logs import Event, say
+from acp_agent.logs import Event, ms_since, say
 from acp_agent.logs.line import Fact
 from acp_agent.steps import (
     HarnessDied,
@@ -149,13 +149,13 @@ class Harness:
                 words,
                 session=place.conversation_id,
                 error=kind,
-                ms=_ms_since(began),
+                ms=ms_since(began),
             )
             raise why from error
         finally:
             timer.cancel()
         harness = cls(agent, place, bridges)
-        harness.say(Event.HARNESS_OPENED, existed=exists, steps=len(harness.history), ms=_ms_since(began))
+        harness.say(Event.HARNESS_OPENED, existed=exists, steps=len(harness.history), ms=ms_since(began))
         return harness
 
     @property
@@ -323,7 +323,7 @@ class Harness:
             self.kill("close")
             await asyncio.to_thread(self._process.wait)
         if in_order and not self._killed:
-            self.say(Event.HARNESS_CLOSED, ms=_ms_since(began))
+            self.say(Event.HARNESS_CLOSED, ms=ms_since(began))
 
     async def _hang_up(self) -> None:
         """Do what the SDK does first when it closes, and wait for the end of the process on another thread.
@@ -341,10 +341,6 @@ class Harness:
             await asyncio.wait_for(connection._ws.close(), CLOSE_SECONDS)
         self._process.stdin.close()
         await asyncio.to_thread(self._process.wait)
-
-
-def _ms_since(began: float) -> float:
-    return (time.perf_counter() - began) * 1000
 
 
 def _content(part: Part) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acp_agent.antigravity.harness import Harness
-from acp_agent.logs import Event, say
+from acp_agent.logs import Event, ms_since, say
 from acp_agent.steps import HarnessError, HarnessNotStarted, HarnessRefused, Source
 from sessions import aftermath, checkpoint, evidence, leftovers, narrative, resume, timeline, trim, workspace
 from sessions.aftermath import Aftermath
@@ -113,7 +113,7 @@ async def bring_back(
     except BaseException:
         await harness.close()
         raise
-    _say(session.id, report, (time.perf_counter() - began) * 1000)
+    _say(session.id, report, ms_since(began))
     return BroughtBack(harness, report, note)
 
 

@@ -26,7 +26,7 @@ from acp_agent.antigravity.mcp_servers import ServerFailure
 from acp_agent.antigravity.saving import Due, Saving
 from acp_agent.antigravity.sdk_config import AgentConfig
 from acp_agent.antigravity.stage import Audience, Nobody, Stage
-from acp_agent.logs import Event, say, scope
+from acp_agent.logs import Event, ms_since, say, scope
 from acp_agent.prompts import Block
 from acp_agent.steps import (
     HarnessDied,
@@ -274,7 +274,7 @@ class ResumableAgent:
         stop = "error" if ending == "failed" else stop_reason
         used = harness.usage
         self._journal.end_turn(number, stop, input_tokens=used.input_tokens, output_tokens=used.output_tokens)
-        ms = (time.perf_counter() - began) * 1000
+        ms = ms_since(began)
         if failure is not None and not cancelled:
             say(log, Event.PROMPT_FAILED, f"turn {number} failed: {failure}", error=type(failure).__name__, ms=ms)
         else:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acp_agent.logs import Event, say
+from acp_agent.logs import Event, ms_since, say
 from acp_agent.steps import Source, Step
 from sessions import checkpoint
 from sessions.changes import Tracker
@@ -90,7 +90,7 @@ class Saving:
         except CheckpointError as error:
             self.not_stored = isinstance(error, NotStored)
             reason = str(error)
-        ms = round((time.perf_counter() - began) * 1000, 1)
+        ms = round(ms_since(began), 1)
         if reason is None:
             say(log, Event.CHECKPOINT_TAKEN, session=self._session.id, turn=turn, steps=steps, durable=True, ms=ms)
         else:

@@ -15,7 +15,8 @@ from acp_agent.chat.transcript import Message, Plan, Role, ToolCall
 from acp_agent.chat.words import counted
 from sessions.report import Outcome, Reason, ResumeReport
 
-_COUNT = re.compile(r"I can see (\d+) of your messages")
+MESSAGES_SEEN = re.compile(r"I can see (\d+) of your messages")
+"""What the offline model says of the user's messages in its request."""
 
 Shown = Sequence[Message | ToolCall | Plan]
 
@@ -55,7 +56,7 @@ class Check:
 def checks(observed: Observed) -> tuple[Check, ...]:
     """All conditions of the proof; it holds if each of them does."""
     report = observed.report
-    count = _COUNT.search(observed.answer)
+    count = MESSAGES_SEEN.search(observed.answer)
     different = differences(observed.shown, observed.replayed)
     return (
         Check("permission questions answered “allow once”", "1", str(observed.questions)),

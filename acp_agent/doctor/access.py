@@ -39,7 +39,7 @@ def keys(situation: Situation) -> Iterator[Finding]:
         yield ok("The endpoint of base_url is set, and gets no credentials from the agent")
         return
     variable = credentials.in_environment(environment)
-    if variable == "GEMINI_API_KEY":
+    if variable == credentials.KEY_VARIABLE:
         yield from _in_variable(environment[variable])
     elif variable is not None:
         yield from _vertex(variable, environment)
@@ -74,20 +74,17 @@ def _vertex(variable: str, environment: Mapping[str, str]) -> Iterator[Finding]:
             "The file that GOOGLE_APPLICATION_CREDENTIALS names is not there.",
             "Correct the variable, or unset it and run `gcloud auth application-default login`.",
         )
-    elif not named and not any(path.is_file() for path in _gcloud(environment)):
+    elif not named and not _gcloud(environment).is_file():
         yield warning(
             "No credentials of Google Cloud were found on this machine.",
             "Run `gcloud auth application-default login`, unless the machine itself has them.",
         )
 
 
-def _gcloud(environment: Mapping[str, str]) -> Iterator[Path]:
+def _gcloud(environment: Mapping[str, str]) -> Path:
     """Where `gcloud` keeps application-default credentials."""
-    name = "application_default_credentials.json"
-    if folder := environment.get("CLOUDSDK_CONFIG"):
-        yield Path(folder) / name
-    else:
-        yield paths.google_cloud(environment) / name
+    named = environment.get("CLOUDSDK_CONFIG")
+    return (Path(named) if named else paths.google_cloud(environment)) / "application_default_credentials.json"
 
 
 def _kept(situation: Situation, *, needed: bool) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ from acp_agent.doctor.showing import as_text
 from acp_agent.doctor.situation import Situation
 from acp_agent.redaction import secrets_in_environment
 from acp_agent.system import paths
+from sessions import durable
 from sessions.health import Happened, Health
 
 LOG_BYTES: Final = 200_000
@@ -90,10 +91,9 @@ def write(target: Path, checked: Sequence[Checked], situation: Situation) -> Non
         OSError: it cannot be written.
     """
     content = packed(checked, situation)
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    durable.make_file(target)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        target.write_bytes(content)
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from acp_agent.config import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, NAMES
+from acp_agent.config import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, NAMES, variable
 from acp_agent.doctor.findings import Finding, ok, problem, warning
 from acp_agent.doctor.situation import Situation
 from sessions.leftovers import MARKER_VARIABLE
@@ -60,7 +60,7 @@ def _remedy(trouble: str) -> str:
         return f"Correct the file, or name another with --config or {CONFIG_VARIABLE}."
     meant = _meant(name) if "no such setting" in trouble else ""
     if source == "the environment":
-        return f"Correct or unset {ENVIRONMENT_PREFIX}{name.upper()}."
+        return f"Correct or unset {variable(name)}."
     return f"Correct or remove {name} in {source}{meant}."
 
 
@@ -68,4 +68,4 @@ def _meant(name: str, *, upper: bool = False) -> str:
     near = difflib.get_close_matches(name, NAMES, n=1)
     if not near:
         return ""
-    return f"; {f'{ENVIRONMENT_PREFIX}{near[0].upper()}' if upper else near[0]} may be meant"
+    return f"; {variable(near[0]) if upper else near[0]} may be meant"

@@ -8,7 +8,6 @@ says how many of the user's messages were in its request.
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import sys
 import tempfile
@@ -19,11 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from acp_agent import credentials
 from acp_agent.chat.agent import Agent, AgentDied, PermissionQuestion
 from acp_agent.chat.attachments import Content
 from acp_agent.chat.fields import FieldError, JsonObject
 from acp_agent.chat.forms import Form
 from acp_agent.chat.process import AgentStartError, Spawn
+from acp_agent.chat.proof import MESSAGES_SEEN
 from acp_agent.chat.rpc import RpcError
 from acp_agent.config import ENVIRONMENT_PREFIX
 from acp_agent.doctor.findings import Finding, ok, problem
@@ -33,13 +34,7 @@ from acp_agent.system import processes
 SECONDS: Final = 60.0
 """How long both turns may take together; 2 s are usual."""
 
-_SEEN: Final = re.compile(r"I can see (\d+) of your messages")
-_CREDENTIALS: Final = (
-    "GEMINI_API_KEY",
-    "GOOGLE_API_KEY",
-    "GOOGLE_GENAI_USE_VERTEXAI",
-    "GOOGLE_GENAI_USE_ENTERPRISE",
-)
+_CREDENTIALS: Final = (credentials.KEY_VARIABLE, "GOOGLE_API_KEY", *credentials.VERTEX_VARIABLES)
 
 
 class _Wrong(Exception):
@@ -120,7 +115,7 @@ async def _turns(folder: Path, spawn: Spawn) -> str:
             await agent.ended()
     if listener.garbled:
         raise _Wrong("the agent writes something that is no ACP to its standard output")
-    seen = _SEEN.search(listener.text)
+    seen = MESSAGES_SEEN.search(listener.text)
     if seen is None or seen[1] != "2":
         raise _Wrong(f"after a kill the model sees {seen[1] if seen else 'none'} of 2 messages")
     return f"A turn was stored, the agent killed, and the turn remembered ({', '.join(times)})"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,8 @@ HARNESS_VARIABLE: Final = "ANTIGRAVITY_HARNESS_PATH"
 
 HELP_SECONDS: Final = 15.0
 """How long the harness may take to say how it is used; 0.1 s is usual."""
+
+_HARNESS_FILES: Final = ("google/antigravity/bin/localharness", "google/antigravity/bin/localharness.exe")
 
 _CLASSIFIER: Final = "Programming Language :: Python :: "
 
@@ -192,13 +194,10 @@ def find_harness(environment: Mapping[str, str]) -> Binary | None:
     if named := environment.get(HARNESS_VARIABLE):
         return Binary(Path(named), f"from {HARNESS_VARIABLE}")
     sdk = _installed(SDK)
-    for file in (sdk.files or ()) if sdk else ():
-        if file.as_posix().endswith(
-            ("google/antigravity/bin/localharness", "google/antigravity/bin/localharness.exe")
-        ):
-            path = Path(str(file.locate())).resolve()
-            if path.exists():
-                return Binary(path, f"of {SDK}")
+    if sdk and (brought := _brought(sdk)):
+        path = Path(str(brought.locate())).resolve()
+        if path.exists():
+            return Binary(path, f"of {SDK}")
     if found := shutil.which("localharness", path=environment.get("PATH")):
         return Binary(Path(found), "from PATH")
     return None
@@ -248,17 +247,15 @@ def _does_not_run(path: Path) -> str | None:
     return None
 
 
+def _brought(sdk: Distribution) -> PackagePath | None:
+    """The harness in the record of an SDK's wheel."""
+    return next((file for file in sdk.files or () if file.as_posix() in _HARNESS_FILES), None)
+
+
 def _is_of(sdk: Distribution, path: Path) -> bool:
     """Whether a file is, byte for byte, the harness that this SDK's wheel brought."""
-    recorded = next(
-        (
-            file.hash
-            for file in sdk.files or ()
-            if file.as_posix().startswith("google/antigravity/bin/localharness")
-        ),
-        None,
-    )
-    if recorded is None:
+    brought = _brought(sdk)
+    if brought is None or (recorded := brought.hash) is None:
         return False
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, recorded.mode).digest()

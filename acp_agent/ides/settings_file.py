@@ -45,7 +45,7 @@ class SettingsFile:
     path: Path
     target: Path
     content: bytes | None
-    mode: int = durable.FILE_MODE
+    mode: int = files.FILE_MODE
     owner: tuple[int, int] | None = None
 
     @property

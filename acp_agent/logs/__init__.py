@@ -6,6 +6,6 @@ and waits for nobody, `setup` says what goes where. Nothing here takes long to i
 """
 
 from acp_agent.logs.events import Event
-from acp_agent.logs.saying import say
+from acp_agent.logs.saying import ms_since, say
 
-__all__ = ["Event", "say"]
+__all__ = ["Event", "ms_since", "say"]

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from acp_agent import appending
-from acp_agent.appending import FILE_MODE, CannotAppend
+from acp_agent.appending import CannotAppend
 from acp_agent.logs.events import Event
 from acp_agent.logs.saying import say
+from sessions.system.files import FILE_MODE
 
 ROTATE_BYTES: Final = 5 * 1024 * 1024
 """The size from which on a file is renamed and a new one begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -46,6 +47,11 @@ def say(
     level = event.level if level is None else level
     if logger.isEnabledFor(level):
         logger.log(level, words or "", exc_info=cause, extra={_EVENT: event, _FACTS: facts})
+
+
+def ms_since(began: float) -> float:
+    """The milliseconds since a moment of `time.perf_counter`."""
+    return (time.perf_counter() - began) * 1000
 
 
 def is_event(record: logging.LogRecord) -> bool:

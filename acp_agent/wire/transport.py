@@ -15,12 +15,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from acp_agent.logs import Event, say, scope
+from acp_agent.logs import Event, ms_since, say, scope
 from acp_agent.wire import requests
 from acp_agent.wire.errors import FAULTS, AgentError, JsonObject
 from acp_agent.wire.framing import Ignored, Message, Notification, Rejected, Request, RequestId, Response, encode
@@ -268,7 +267,7 @@ class StdioTransport:
 
 
 def _say_answered(asked: requests.Serving, error: JsonValue) -> None:
-    ms = (time.perf_counter() - asked.began) * 1000
+    ms = ms_since(asked.began)
     if not isinstance(error, dict):
         say(_log, Event.REQUEST_ANSWERED, method=asked.method, ms=ms)
         return

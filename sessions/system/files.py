@@ -14,6 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+"""The modes of files and folders that are for their user alone."""
+
 REPLACE_SECONDS = 2.0
 """How long Windows is asked again to replace a file that is open, for a virus scanner or a reader to be done."""
 

@@ -173,7 +173,7 @@ def test_a_disk_that_refuses_leaves_no_half_of_it(machine: Machine, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         bundle.write(machine.root / "support.zip", [], machine.situation())
     assert not (machine.root / "support.zip").exists()
